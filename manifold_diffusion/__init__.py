@@ -1,0 +1,31 @@
+"""manifold_diffusion: what has a diffusion model learned, the shape of the data or the data themselves?
+
+Points live on a manifold, a measure distributes them, a process noises them, a score points back, a sampler follows
+the score, an estimator turns data into a sampler, an evaluation says how good it is, and a study says how fast it gets
+better with more data. Each of these words is a namespace of this package.
+"""
+
+from manifold_diffusion import (
+    estimators,
+    evaluation,
+    geometry,
+    measures,
+    processes,
+    samplers,
+    scores,
+    studies,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "estimators",
+    "evaluation",
+    "geometry",
+    "measures",
+    "processes",
+    "samplers",
+    "scores",
+    "studies",
+]
