@@ -1,0 +1,107 @@
+"""The interface of this folder: what a chart and a manifold are, and the differential geometry of a chart by autodiff.
+
+Notation: u in R^k are coordinates, x in R^d an ambient point, J = d embed / du the (d, k) Jacobian. All functions take one
+point; batch them with `jax.vmap`. All formulas are classical (e.g. do Carmo, Riemannian Geometry, ch. 6).
+"""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from manifold_diffusion._numerics import dot
+from manifold_diffusion._types import Coordinates, Point, Scalar
+
+
+class AbstractChart(eqx.Module):
+    """A smooth parametrisation u -> x of a piece of a manifold; everything else follows by autodiff."""
+
+    @abstractmethod
+    def embed(self, u: Coordinates) -> Point:
+        """The point with coordinates u."""
+
+    @abstractmethod
+    def coordinates(self, x: Point) -> Coordinates:
+        """The coordinates of the point x of the piece (a left inverse of `embed`)."""
+
+
+class AbstractManifold(eqx.Module):
+    """A k-dimensional manifold in R^d: known in closed form, given by charts, or estimated from data.
+
+    Besides the methods below a manifold has, where it is known, `volume() -> Scalar`, `reach() -> Scalar` (a lower bound),
+    `uniform(key) -> Point` (exact, with respect to Riemannian volume) and, for k <= 2,
+    `quadrature(order) -> (points, weights)` with sum(weights * f(points)) -> integral of f over the manifold.
+    """
+
+    dim: eqx.AbstractVar[int]
+    ambient_dim: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def project(self, x: Point) -> Point:
+        """The nearest point of the manifold."""
+
+    @abstractmethod
+    def tangent(self, x: Point, v: Point) -> Point:
+        """The orthogonal projection of v onto the tangent space at the point x of the manifold."""
+
+    @abstractmethod
+    def chart(self, x: Point) -> AbstractChart:
+        """A chart around the point x of the manifold; `jax.vmap(manifold.chart)(xs)` is an atlas, a stacked pytree."""
+
+
+def jacobian(chart: AbstractChart, u: Coordinates) -> Float[Array, "d k"]:
+    """J = d embed(u) / du."""
+    return jax.jacfwd(chart.embed)(u)
+
+
+def metric_tensor(chart: AbstractChart, u: Coordinates) -> Float[Array, "k k"]:
+    """g = J^T J, the first fundamental form."""
+    J = jacobian(chart, u)
+    return dot(J.T, J)
+
+
+def log_volume(chart: AbstractChart, u: Coordinates) -> Scalar:
+    """log sqrt(det g), the log of Riemannian volume per unit of coordinate volume."""
+    return 0.5 * jnp.linalg.slogdet(metric_tensor(chart, u))[1]
+
+
+def christoffel(chart: AbstractChart, u: Coordinates) -> Float[Array, "k k k"]:
+    """Gamma[m, i, j] = (1/2) g^{ml} (d_i g_lj + d_j g_li - d_l g_ij), for which g^{ml} <d_l x, d_ij x> is the short form."""
+    J = jacobian(chart, u)
+    second = jax.jacfwd(jax.jacfwd(chart.embed))(u)
+    return jnp.linalg.solve(dot(J.T, J), jnp.einsum("dl,dij->lij", J, second, precision="highest").reshape(len(u), -1)).reshape(
+        (len(u),) * 3
+    )
+
+
+def second_fundamental_form(chart: AbstractChart, u: Coordinates) -> Float[Array, "k k d"]:
+    """II[i, j] = the normal part of d_ij embed(u): a symmetric form in coordinates with values in the normal space."""
+    J = jacobian(chart, u)
+    second = jnp.moveaxis(jax.jacfwd(jax.jacfwd(chart.embed))(u), 0, -1)
+    frame = jnp.linalg.qr(J)[0]
+    return second - dot(dot(second, frame), frame.T)
+
+
+def mean_curvature_vector(chart: AbstractChart, u: Coordinates) -> Point:
+    """H = g^{ij} II_ij, the trace of the second fundamental form (not divided by k)."""
+    inverse = jnp.linalg.inv(metric_tensor(chart, u))
+    return jnp.einsum("ij,ijd->d", inverse, second_fundamental_form(chart, u), precision="highest")
+
+
+def tangent_frame(chart: AbstractChart, u: Coordinates) -> Float[Array, "d k"]:
+    """Orthonormal columns that span the tangent space at embed(u)."""
+    return jnp.linalg.qr(jacobian(chart, u))[0]
+
+
+def normal_frame(chart: AbstractChart, u: Coordinates) -> Float[Array, "d c"]:
+    """Orthonormal columns that span the normal space at embed(u), c = d - k."""
+    J = jacobian(chart, u)
+    return jnp.linalg.qr(J, mode="complete")[0][:, J.shape[1] :]
+
+
+def shape_operator(chart: AbstractChart, u: Coordinates, normal: Point) -> Float[Array, "k k"]:
+    """S_v = g^{-1} <II, v> in coordinates; its eigenvalues are the principal curvatures in the normal direction v."""
+    II = jnp.einsum("ijd,d->ij", second_fundamental_form(chart, u), normal, precision="highest")
+    return jnp.linalg.solve(metric_tensor(chart, u), II)
