@@ -105,3 +105,39 @@ def shape_operator(chart: AbstractChart, u: Coordinates, normal: Point) -> Float
     """S_v = g^{-1} <II, v> in coordinates; its eigenvalues are the principal curvatures in the normal direction v."""
     II = jnp.einsum("ijd,d->ij", second_fundamental_form(chart, u), normal, precision="highest")
     return jnp.linalg.solve(metric_tensor(chart, u), II)
+
+
+def nearest_coordinates(chart: AbstractChart, x: Point, start: Coordinates, radius: float | Scalar = jnp.inf, steps: int = 8) -> Coordinates:
+    """argmin_u |x - embed(u)|^2 over |u - start| <= radius, by Newton steps from `start`.
+
+    The Hessian is J^T J - <x - embed(u), embed''(u)>; where it is not positive definite (x beyond the focal distance) the step is
+    a Gauss-Newton step, with J^T J alone. Each step is halved until the distance does not grow (at most four times).
+    """
+    eye = jnp.eye(len(start), dtype=x.dtype)
+
+    def half_square(u):
+        residual = x - chart.embed(u)
+        return 0.5 * jnp.sum(residual * residual)
+
+    def step(u, _):
+        J = jacobian(chart, u)
+        residual = x - chart.embed(u)
+        gram = dot(J.T, J)
+        bend = jnp.einsum("dij,d->ij", jax.jacfwd(jax.jacfwd(chart.embed))(u), residual, precision="highest")
+        hessian = gram - bend
+        factor = jnp.linalg.cholesky(hessian)
+        convex = jnp.all(jnp.isfinite(factor))
+        matrix = jnp.where(convex, hessian, gram)
+        move = jnp.linalg.solve(matrix + jnp.finfo(x.dtype).tiny * eye, dot(J.T, residual))
+        tries = jnp.asarray([1.0, 0.5, 0.25, 0.0625, 0.0], x.dtype)
+        candidates = jax.vmap(lambda s: _into_ball(u + s * move, start, radius))(tries)
+        best = jnp.argmin(jax.vmap(half_square)(candidates))
+        return candidates[best], None
+
+    return jax.lax.scan(step, start, None, length=steps)[0]
+
+
+def _into_ball(u: Coordinates, centre: Coordinates, radius: float | Scalar) -> Coordinates:
+    offset = u - centre
+    size = jnp.sqrt(jnp.sum(offset * offset) + jnp.finfo(u.dtype).tiny)
+    return centre + offset * jnp.minimum(1.0, radius / size)
