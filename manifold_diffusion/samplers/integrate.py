@@ -1,0 +1,47 @@
+"""Steps joined into trajectories, and trajectories into a sampler."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from manifold_diffusion._types import Key, Point, Sampler, Scalar
+from manifold_diffusion.processes import AbstractSDE
+from manifold_diffusion.samplers.step import Step
+
+
+def _advance(step: Step, sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
+    # A step of length zero stays, even where the drift has no value (t = 0) or dw / sqrt(t1 - t0) none.
+    return jnp.where(t0 == t1, x, step(sde, x, t0, t1, dw).astype(x.dtype))
+
+
+def integrate(
+    step: Step, sde: AbstractSDE, ts: Float[Array, " times"], x: Point, dws: Float[Array, "times-1 d"]
+) -> Point:
+    """x at the last of the times `ts`, from x at the first and the Wiener increments dws[i] of variance |ts[i+1] - ts[i]|."""
+    ts = ts.astype(x.dtype)
+
+    def body(x, interval):
+        return _advance(step, sde, x, *interval), None
+
+    return jax.lax.scan(body, x, (ts[:-1], ts[1:], dws))[0]
+
+
+def generate(prior: Sampler, step: Step, sde: AbstractSDE, ts: Float[Array, " times"]) -> Sampler:
+    """The sampler that draws x from the prior at time ts[0] and follows the steps to ts[-1].
+
+    The key of step i is fold_in(key, i): a sample depends on its key alone, and noise is drawn as it is needed, O(d) of it.
+    """
+
+    def sample(key: Key) -> Point:
+        start, path = jax.random.split(key)
+        x = prior(start)
+        times = ts.astype(x.dtype)
+
+        def body(x, interval):
+            i, t0, t1 = interval
+            dw = jnp.sqrt(jnp.abs(t1 - t0)) * jax.random.normal(jax.random.fold_in(path, i), x.shape, x.dtype)
+            return _advance(step, sde, x, t0, t1, dw), None
+
+        return jax.lax.scan(body, x, (jnp.arange(len(times) - 1), times[:-1], times[1:]))[0]
+
+    return sample
