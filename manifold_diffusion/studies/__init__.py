@@ -1,1 +1,42 @@
+"""Studies: how fast it gets better with more data.
 
+A claim owns experiments, which measure, and checks, which judge. `verify` runs them; `fit_rate` is the slope behind a
+verdict.
+"""
+
+from manifold_diffusion.studies.claim import (
+    Cell,
+    Check,
+    Claim,
+    Experiment,
+    Grid,
+    Result,
+    Statistic,
+    StudyError,
+    Verdict,
+)
+from manifold_diffusion.studies.rate import RateFit, fit_rate, interval
+from manifold_diffusion.studies.run import Event, Study, cell_key, verify
+from manifold_diffusion.studies.summary import decide
+from manifold_diffusion.studies.verdict import judge
+
+__all__ = [
+    "Cell",
+    "Check",
+    "Claim",
+    "Event",
+    "Experiment",
+    "Grid",
+    "RateFit",
+    "Result",
+    "Statistic",
+    "Study",
+    "StudyError",
+    "Verdict",
+    "cell_key",
+    "decide",
+    "fit_rate",
+    "interval",
+    "judge",
+    "verify",
+]
