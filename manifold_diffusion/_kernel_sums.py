@@ -4,9 +4,9 @@ Notation: atoms y_i with weights w_i that sum to one, queries x with a noise lev
 
     z_i = (y_i - x) / sigma,   p_i ~ w_i exp(-|z_i|^2 / 2) with sum one,   log Z = log sum_i w_i exp(-|z_i|^2 / 2).
 
-`shift` returns e = sum_i p_i z_i and log Z for one query. A batch of queries (`jax.vmap`, nested too) runs in one layout: data rows as
-(D, block), queries minor, O(block) memory, never an (n, m, D) array. The differences come before the scaling, so that
-e and log Z keep their digits where |x|^2 eps / sigma^2 is not small.
+`shift` returns e = sum_i p_i z_i and log Z for one query. A batch of queries (`jax.vmap`, nested too) runs in one
+layout: data rows as (D, block), queries minor, O(block) memory, never an (n, m, D) array. The differences come before
+the scaling, so that e and log Z keep their digits where |x|^2 eps / sigma^2 is not small.
 """
 
 import functools
@@ -77,7 +77,9 @@ def _shift(mixture: Atoms, x: Float[Array, "m d"], sigma: Float[Array, " m"]):
 
 
 def _batched(f):
-    """Give f(mixture, *queries), whose queries and results have a leading axis, a vmap rule that flattens into that axis."""
+    """Give f(mixture, *queries), whose queries and results have a leading axis, a vmap rule that flattens into that
+    axis.
+    """
     f = jax.custom_batching.custom_vmap(f)
 
     @f.def_vmap

@@ -14,7 +14,9 @@ def noise_level(noising: AbstractNoising, t: Scalar) -> Scalar:
 
 
 def time_of(noising: AbstractNoising, level: Scalar) -> Scalar:
-    """The time at which sigma / alpha, which increases, reaches a level: by bisection to the last bit; 1 for levels it never reaches."""
+    """The time at which sigma / alpha, which increases, reaches a level: by bisection to the last bit; 1 for levels
+    it never reaches.
+    """
     steps = jnp.finfo(level.dtype).nmant + 64
 
     def halve(_, bracket):
@@ -49,7 +51,8 @@ def geometric_grid(
 ) -> Float[Array, " times"]:
     """steps + 1 decreasing times from 1 whose noise levels fall by a constant factor down to sigma_min.
 
-    With `final_zero` the last step goes from sigma_min to 0, so a single step goes from 1 to 0. Early stopping is a grid without it.
+    With `final_zero` the last step goes from sigma_min to 0, so a single step goes from 1 to 0. Early stopping is a
+    grid without it.
     """
     return _grid(noising, sigma_min, steps, final_zero, float("inf"))
 

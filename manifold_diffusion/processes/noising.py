@@ -1,12 +1,13 @@
 """The interface of this folder: how data are noised, and the equations that undo it.
 
-Notation: x_t = alpha(t) x_0 + sigma(t) z for t in [0, 1], t = 0 the data, alpha(0) = 1 and sigma(0) = 0. The forward SDE with these
-marginals is dx = f(t) x dt + g(t) dw with
+Notation: x_t = alpha(t) x_0 + sigma(t) z for t in [0, 1], t = 0 the data, alpha(0) = 1 and sigma(0) = 0. The forward
+SDE with these marginals is dx = f(t) x dt + g(t) dw with
 
     f = alpha' / alpha,    g^2 = (sigma^2)' - 2 f sigma^2
 
-(Song et al., "Score-based generative modeling through stochastic differential equations", arXiv 2011.13456, sec. 3 and app. B; the
-form by alpha and sigma is Kingma et al., arXiv 2107.00630, app. A). Both come from alpha and sigma by autodiff.
+(Song et al., "Score-based generative modeling through stochastic differential equations", arXiv 2011.13456, sec. 3
+and app. B; the form by alpha and sigma is Kingma et al., arXiv 2107.00630, app. A). Both come from alpha and sigma by
+autodiff.
 """
 
 from abc import abstractmethod
@@ -41,7 +42,9 @@ class AbstractSDE(Protocol):
 
 
 class SDE(eqx.Module):
-    """dx = drift(x, t) dt + diffusion(t) dw from two functions. It may hold closures: build it inside the jitted edge."""
+    """dx = drift(x, t) dt + diffusion(t) dw from two functions. It may hold closures: build it inside the jitted
+    edge.
+    """
 
     drift: Callable[[Point, Scalar], Point]
     diffusion: Callable[[Scalar], Scalar]
@@ -74,8 +77,9 @@ class Reverse(eqx.Module):
 
         drift = f x - (1 + eta^2) / 2 g^2 s_t,    diffusion = eta g.
 
-    Every eta has the marginals of the noising: eta = 1 is Anderson's reverse SDE (Stochastic Processes and their Applications 12,
-    1982), eta = 0 the probability-flow ODE (arXiv 2011.13456, eq. 13); between them arXiv 2106.02808, eq. 14.
+    Every eta has the marginals of the noising: eta = 1 is Anderson's reverse SDE (Stochastic Processes and their
+    Applications 12, 1982), eta = 0 the probability-flow ODE (arXiv 2011.13456, eq. 13); between them arXiv
+    2106.02808, eq. 14.
     """
 
     noising: AbstractNoising
@@ -92,12 +96,16 @@ class Reverse(eqx.Module):
         return self.eta * jnp.sqrt(squared_diffusion(self.noising, t))
 
     def score_at(self, x: Point, t: Scalar) -> Point:
-        """s_t(x) = s(x / alpha, sigma / alpha) / alpha: the score at a noise level, of x rescaled to the size of the data."""
+        """s_t(x) = s(x / alpha, sigma / alpha) / alpha: the score at a noise level, of x rescaled to the size of the
+        data.
+        """
         alpha = self.noising.alpha(t)
         return self.score(x / alpha, self.noising.sigma(t) / alpha) / alpha
 
     def denoise(self, x: Point, t: Scalar) -> Point:
-        """E[x_0 | x_t = x] = x / alpha + (sigma / alpha)^2 s(x / alpha, sigma / alpha), by the score's own `denoise` if it has one."""
+        """E[x_0 | x_t = x] = x / alpha + (sigma / alpha)^2 s(x / alpha, sigma / alpha), by the score's own `denoise`
+        if it has one.
+        """
         alpha = self.noising.alpha(t)
         level, y = self.noising.sigma(t) / alpha, x / alpha
         own = getattr(self.score, "denoise", None)
@@ -107,8 +115,8 @@ class Reverse(eqx.Module):
 def reverse(noising: AbstractNoising, score: Score, eta: float = 1.0) -> Reverse:
     """The equation that turns noise at t = 1 into data at t = 0, given the score at each noise level.
 
-    eta is the share of noise: 1 the reverse SDE, 0 the probability-flow ODE. It is a Python number, so that a solver for ODEs can
-    refuse an SDE.
+    eta is the share of noise: 1 the reverse SDE, 0 the probability-flow ODE. It is a Python number, so that a solver
+    for ODEs can refuse an SDE.
     """
     if not eta >= 0:
         raise ValueError(f"eta must be at least 0, got {eta}: use 0 for the flow, 1 for the reverse SDE")

@@ -8,10 +8,11 @@ from manifold_diffusion.processes.noising import AbstractNoising
 
 
 class VarianceExploding(AbstractNoising):
-    """alpha(t) = 1, sigma(t) = sigma_max t: the schedule in which the flow bends least (Karras et al., arXiv 2206.00364, sec. 3).
+    """alpha(t) = 1, sigma(t) = sigma_max t: the schedule in which the flow bends least (Karras et al., arXiv
+    2206.00364, sec. 3).
 
-    The marginals at a given noise level are those of every other variance-exploding schedule; where the steps fall is the grid's
-    business (`geometric_grid`, `karras_grid`).
+    The marginals at a given noise level are those of every other variance-exploding schedule; where the steps fall is
+    the grid's business (`geometric_grid`, `karras_grid`).
     """
 
     sigma_max: Scalar = eqx.field(converter=jnp.asarray)

@@ -17,7 +17,9 @@ def _advance(step: Step, sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw:
 def integrate(
     step: Step, sde: AbstractSDE, ts: Float[Array, " times"], x: Point, dws: Float[Array, "times-1 d"]
 ) -> Point:
-    """x at the last of the times `ts`, from x at the first and the Wiener increments dws[i] of variance |ts[i+1] - ts[i]|."""
+    """x at the last of the times `ts`, from x at the first and the Wiener increments dws[i] of variance |ts[i+1] -
+    ts[i]|.
+    """
     ts = ts.astype(x.dtype)
 
     def body(x, interval):
@@ -29,7 +31,8 @@ def integrate(
 def generate(prior: Sampler, step: Step, sde: AbstractSDE, ts: Float[Array, " times"]) -> Sampler:
     """The sampler that draws x from the prior at time ts[0] and follows the steps to ts[-1].
 
-    The key of step i is fold_in(key, i): a sample depends on its key alone, and noise is drawn as it is needed, O(d) of it.
+    The key of step i is fold_in(key, i): a sample depends on its key alone, and noise is drawn as it is needed, O(d)
+    of it.
     """
 
     def sample(key: Key) -> Point:

@@ -1,7 +1,8 @@
 """The interface of this folder: one step of a sampler, `step(sde, x, t0, t1, dw) -> x`.
 
-Times may run either way (samplers run from 1 down to 0). Randomness enters only as dw, a Wiener increment of variance |t1 - t0|, so that
-strong orders can be tested by summing increments and results do not depend on how samples are batched.
+Times may run either way (samplers run from 1 down to 0). Randomness enters only as dw, a Wiener increment of variance
+|t1 - t0|, so that strong orders can be tested by summing increments and results do not depend on how samples are
+batched.
 """
 
 from collections.abc import Callable
@@ -19,17 +20,19 @@ Step: TypeAlias = Callable[[AbstractSDE, Point, Scalar, Scalar, Point], Point]
 def euler_maruyama(sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
     """x + (t1 - t0) drift(x, t0) + diffusion(t0) dw: weak order 1, and strong order 1 too, the noise being additive.
 
-    Kloeden and Platen, "Numerical solution of stochastic differential equations", sec. 10.2-10.3 (Euler is Milstein here).
+    Kloeden and Platen, "Numerical solution of stochastic differential equations", sec. 10.2-10.3 (Euler is Milstein
+    here).
     """
     return x + (t1 - t0) * sde.drift(x, t0) + sde.diffusion(t0) * dw
 
 
 def ddpm(sde: Reverse, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
-    """A draw from the law of x_{t1} given x_{t0} = x and x_0 = D(x): exact when the data are one point, at any step size.
+    """A draw from the law of x_{t1} given x_{t0} = x and x_0 = D(x): exact when the data are one point, at any step
+    size.
 
-    With a = alpha(t0) / alpha(t1), mean = alpha(t1) D + r a (x - alpha(t0) D) and variance = sigma(t1)^2 (1 - r a^2), where
-    r = sigma(t1)^2 / sigma(t0)^2 (Ho et al., arXiv 2006.11239, eq. 6-7, for any alpha and sigma: arXiv 2107.00630, eq. 25-26).
-    A step to sigma = 0 returns the denoiser.
+    With a = alpha(t0) / alpha(t1), mean = alpha(t1) D + r a (x - alpha(t0) D) and variance = sigma(t1)^2 (1 - r a^2),
+    where r = sigma(t1)^2 / sigma(t0)^2 (Ho et al., arXiv 2006.11239, eq. 6-7, for any alpha and sigma: arXiv
+    2107.00630, eq. 25-26). A step to sigma = 0 returns the denoiser.
     """
     noising = sde.noising
     alpha0, alpha1, sigma0, sigma1 = noising.alpha(t0), noising.alpha(t1), noising.sigma(t0), noising.sigma(t1)
@@ -59,7 +62,6 @@ def heun(sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point
 
 
 def _refuse_noise(sde: AbstractSDE, step: str, remedy: str) -> None:
-    if getattr(sde, "eta", 0.0) != 0.0:
-        raise ValueError(
-            f"{step} solves a flow, got a reverse SDE with eta={sde.eta}: use reverse(..., eta=0.0) or the step {remedy}"
-        )
+    eta = getattr(sde, "eta", 0.0)
+    if eta != 0.0:
+        raise ValueError(f"{step} solves a flow, got eta={eta}: use reverse(..., eta=0.0) or the step {remedy}")

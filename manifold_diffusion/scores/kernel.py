@@ -15,11 +15,12 @@ class KernelScore(eqx.Module):
 
     With p_i ~ w_i exp(-|x - y_i|^2 / (2 sigma^2)) normalised to sum one,
 
-        denoiser  D(x, sigma) = sum_i p_i y_i,    score = (D(x, sigma) - x) / sigma^2,    Jacobian of D = Cov_p(y) / sigma^2
+        denoiser  D(x, sigma) = sum_i p_i y_i,    score = (D(x, sigma) - x) / sigma^2,    Jacobian of D = Cov_p(y) /
+        sigma^2
 
-    (Karras et al., arXiv 2206.00364, app. B.3; the Jacobian is derived). It is single-point; under `jax.vmap` over points, noise levels or
-    both, the sums over data are streamed in blocks: memory O(block), not O(n m). It differentiates in x and sigma, in forward and
-    reverse mode; the data are constants.
+    (Karras et al., arXiv 2206.00364, app. B.3; the Jacobian is derived). It is single-point; under `jax.vmap` over
+    points, noise levels or both, the sums over data are streamed in blocks: memory O(block), not O(n m). It
+    differentiates in x and sigma, in forward and reverse mode; the data are constants.
     """
 
     mixture: _kernel_sums.Atoms

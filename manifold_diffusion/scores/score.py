@@ -1,8 +1,8 @@
 """The interface of this folder: a score is any callable (x, sigma) -> grad log p_sigma(x), and this is its algebra.
 
-Notation: p_sigma = mu * N(0, sigma^2 I) is the law of X_0 + sigma Z, D_sigma(x) = E[X_0 | X_0 + sigma Z = x] its denoiser.
-Tweedie's formula joins them: D_sigma(x) = x + sigma^2 grad log p_sigma(x) (Efron, "Tweedie's formula and selection
-bias", 2011, eq. 1.4). Everything takes one point; batch with `jax.vmap`.
+Notation: p_sigma = mu * N(0, sigma^2 I) is the law of X_0 + sigma Z, D_sigma(x) = E[X_0 | X_0 + sigma Z = x] its
+denoiser. Tweedie's formula joins them: D_sigma(x) = x + sigma^2 grad log p_sigma(x) (Efron, "Tweedie's formula and
+selection bias", 2011, eq. 1.4). Everything takes one point; batch with `jax.vmap`.
 """
 
 import equinox as eqx
@@ -40,7 +40,9 @@ class _Switch(eqx.Module):
 
 
 def denoiser(score: Score) -> Denoiser:
-    """D(x, sigma) = x + sigma^2 score(x, sigma), or the score's own `denoise` where it has one (more exact at small sigma)."""
+    """D(x, sigma) = x + sigma^2 score(x, sigma), or the score's own `denoise` where it has one (more exact at small
+    sigma).
+    """
     own = getattr(score, "denoise", None)
     return _DenoiserOf(score) if own is None else own
 
