@@ -15,6 +15,8 @@ from manifold_diffusion.studies.claim import (
     StudyError,
     Verdict,
 )
+from manifold_diffusion.studies.figure import claim_figure
+from manifold_diffusion.studies.gallery import samples_figure, separation_figure
 from manifold_diffusion.studies.rate import RateFit, fit_rate, interval
 from manifold_diffusion.studies.run import Event, Study, cell_key, verify
 from manifold_diffusion.studies.summary import decide
@@ -34,9 +36,12 @@ __all__ = [
     "StudyError",
     "Verdict",
     "cell_key",
+    "claim_figure",
     "decide",
     "fit_rate",
     "interval",
     "judge",
+    "samples_figure",
+    "separation_figure",
     "verify",
 ]

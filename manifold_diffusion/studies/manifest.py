@@ -48,6 +48,7 @@ def describe(claims: Sequence[Claim], scale: Scale, seed: int) -> dict[str, Any]
         "started": now(),
         "finished": None,
         "resumed": [],
+        "not_drawn": [],
     }
 
 

@@ -16,7 +16,17 @@ import jax
 from manifold_diffusion._types import Key
 from manifold_diffusion.studies.cells import Ledger, cell_values
 from manifold_diffusion.studies.claim import Cell, Claim, Experiment, Result, Scale, StudyError
-from manifold_diffusion.studies.manifest import claim_row, describe, now, read_json, require_same, resumed, write_json
+from manifold_diffusion.studies.manifest import (
+    claim_row,
+    describe,
+    now,
+    read_json,
+    require_same,
+    resumed,
+    write_bytes,
+    write_json,
+)
+from manifold_diffusion.studies.report import markdown, page
 from manifold_diffusion.studies.summary import decide
 
 
@@ -76,16 +86,27 @@ def verify(
     with Ledger(claims, folder and folder / "cells.jsonl") as ledger:
         if folder is not None:
             write_json(folder / "manifest.json", manifest)
-        results, cells, rows = [], [], []
+        results, cells, rows, figures = [], [], [], {}
         for claim, total, before in _progress(claims, scale):
             judged, measured = _verify_claim(claim, scale, seed, ledger, tell, before, total)
+            drawn = {}
+            if plot and folder is not None:
+                try:
+                    drawn = _draw(claim, judged, measured, seed)
+                except Exception as error:  # a figure is not worth losing a study for
+                    manifest["not_drawn"].append(f"{claim.id}: {_one_line(error)}")
+            figures[claim.id] = drawn
             results += judged
             cells += measured
-            rows += [claim_row(result, manifest, None) for result in judged]
+            rows += [claim_row(result, manifest, next(iter(drawn), None)) for result in judged]
             if folder is not None:
+                for path, image in drawn.items():
+                    write_bytes(folder / path, image)
                 write_json(folder / "claims.json", rows)
         manifest = {**manifest, "finished": now()}
         if folder is not None:
+            write_bytes(folder / "report.md", markdown(results, cells, manifest, figures).encode())
+            write_bytes(folder / "report.html", page(results, cells, manifest, figures).encode())
             write_json(folder / "manifest.json", manifest)
     return Study(tuple(results), tuple(cells), manifest, tuple(rows))
 
@@ -108,7 +129,7 @@ def measure(claim: Claim, experiment: Experiment, size: float, replicate: int, s
         undeclared = sorted(set(outcome) - set(experiment.methods))
         error = f"measured methods that the experiment does not declare: {undeclared}" if undeclared else None
     except Exception as exception:  # whatever a measurement raises is a result of the study
-        values, error = {}, " ".join(f"{type(exception).__name__}: {exception}".split())[:300]
+        values, error = {}, _one_line(exception)
     seconds = time.perf_counter() - start
 
     def cell(method: str) -> Cell:
@@ -139,6 +160,22 @@ def _verify_claim(
                 tell(Event("judged", claim, done, total, result=judged[i]))
         everything += cells
     return [judged[i] for i in sorted(judged)], everything
+
+
+def _draw(claim: Claim, results: Sequence[Result], cells: Sequence[Cell], seed: int) -> dict[str, bytes]:
+    """The figures of a claim: {path: PNG file}, the one that goes into claims.json first."""
+    from manifold_diffusion.studies.figure import claim_figure, png  # matplotlib takes a third of a second
+    from manifold_diffusion.studies.gallery import samples_figure
+
+    drawn = {f"figures/{claim.id}.png": png((claim.figure or claim_figure)(claim, results, cells))}
+    if claim.samples is not None:
+        points = claim.samples(cell_key(seed, claim.id, "samples", 0.0, 0))
+        drawn[f"figures/{claim.id}-samples.png"] = png(samples_figure(points, f"{claim.id}  Samples"))
+    return drawn
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _grid(experiment: Experiment, scale: Scale) -> Iterator[tuple[float, int]]:

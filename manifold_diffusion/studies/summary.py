@@ -51,9 +51,9 @@ def decide(claim: Claim, check: Check, scale: Scale, cells: Sequence[Cell], seed
     selection = select(claim, check, scale, cells)
     about = [cell for cell in cells if _is_about(cell, claim, check)]
     statistic, trouble = _statistic(check, selection, jax.random.key(seed))
-    errors = [cell.error for cell in about if cell.error]
+    errors = [cell.error for cell in about if cell.error and cell.size in selection.sizes]
     trouble += f" (the first error: {errors[0]})" if trouble and errors else ""
-    non_finite = sum(int(cell.values.get("non_finite") or 0) for cell in about)
+    non_finite = sum(int(cell.values.get("non_finite") or 0) for cell in about if cell.size in selection.sizes)
     verdict = judge(check, statistic, scale, selection.cells, selection.failures, non_finite, trouble)
     return Result(
         claim,

@@ -42,7 +42,7 @@ def judge(
         return Verdict("inconclusive", f"{trouble or 'nothing was measured'}{counts}.")
     low, high = band(check, scale)
     ruling = _ruling(statistic, low, high)
-    sentence = f"{_numbers(check, statistic)} {_place(ruling)} {_band(low, high)}"
+    sentence = f"{_numbers(check, statistic)} {_place(ruling, low, high)}"
     if failures > MOST_FAILURES * cells:
         return Verdict("inconclusive", f"Too many cells failed to judge: {sentence}{counts}.")
     if failures and check.relation in ("at_least", "at_most") and ruling == "confirmed":
@@ -61,6 +61,16 @@ def band(check: Check, scale: Scale) -> tuple[float, float]:
     return (low, math.inf) if check.relation == "at_least" else (-math.inf, high)
 
 
+def expectation(check: Check, scale: Scale) -> str:
+    """What is expected, in a few characters: "-2 ± 0.05", "≤ 4", "≥ 0.25"."""
+    low, high = band(check, scale)
+    if math.isinf(low) or math.isinf(high):
+        text = f"≤ {high:.4g}" if math.isinf(low) else f"≥ {low:.4g}"
+    else:
+        text = f"{check.expected:.4g} ± {check.tolerance_at(scale):.4g}"
+    return text.replace("-", "−")
+
+
 def _ruling(statistic: Statistic, low: float, high: float) -> Ruling:
     if low <= statistic.ci_low and statistic.ci_high <= high:
         return "confirmed"
@@ -69,20 +79,17 @@ def _ruling(statistic: Statistic, low: float, high: float) -> Ruling:
     return "inconclusive"
 
 
-def _place(ruling: Ruling) -> str:
-    return {"confirmed": "lies inside", "refuted": "lies outside", "inconclusive": "reaches across the edge of"}[ruling]
-
-
 def _numbers(check: Check, statistic: Statistic) -> str:
     return f"the {NAMES[check.relation]} {statistic.value:.4g} [{statistic.ci_low:.4g}, {statistic.ci_high:.4g}]"
 
 
-def _band(low: float, high: float) -> str:
+def _place(ruling: Ruling, low: float, high: float) -> str:
+    i = ("confirmed", "refuted", "inconclusive").index(ruling)
     if math.isinf(low):
-        return f"the values up to {high:.4g}"
+        return f"{('stays at or below', 'lies above', 'reaches across')[i]} {high:.4g}"
     if math.isinf(high):
-        return f"the values from {low:.4g} on"
-    return f"[{low:.4g}, {high:.4g}]"
+        return f"{('stays at or above', 'lies below', 'reaches across')[i]} {low:.4g}"
+    return f"{('lies inside', 'lies outside', 'reaches across the edge of')[i]} [{low:.4g}, {high:.4g}]"
 
 
 def _counts(cells: int, failures: int, non_finite: int) -> str:
