@@ -111,7 +111,8 @@ def nearest_coordinates(chart: AbstractChart, x: Point, start: Coordinates, radi
     """argmin_u |x - embed(u)|^2 over |u - start| <= radius, by Newton steps from `start`.
 
     The Hessian is J^T J - <x - embed(u), embed''(u)>; where it is not positive definite (x beyond the focal distance) the step is
-    a Gauss-Newton step, with J^T J alone. Each step is halved until the distance does not grow (at most four times).
+    a Gauss-Newton step, with J^T J alone. Of the full step, its fractions 1/2, 1/4, 1/16 and 0 the one that ends nearest is taken,
+    so the distance never grows.
     """
     eye = jnp.eye(len(start), dtype=x.dtype)
 
