@@ -1,0 +1,92 @@
+"""Uniform measures, and any density with respect to volume, sampled by rejection with a checked bound."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from manifold_diffusion._types import Key, Point, Scalar
+from manifold_diffusion.geometry import AbstractManifold
+from manifold_diffusion.measures.measure import AbstractMeasure
+
+
+class Uniform(AbstractMeasure):
+    """Volume, normalised."""
+
+    manifold: AbstractManifold
+
+    def sample(self, key: Key) -> Point:
+        return self.manifold.uniform(key)
+
+    def log_density(self, x: Point) -> Scalar:
+        return -jnp.log(self.manifold.volume()).astype(x.dtype)
+
+
+class Density(AbstractMeasure):
+    """The probability measure proportional to exp(log_weight(x)) dvol(x), where log_weight <= log_bound.
+
+    Sampling is rejection from the uniform measure, hence exact; the bound is checked at every proposal, and a violation raises.
+    The normaliser is by `manifold.quadrature(order)` (k <= 2): spectrally accurate for smooth weights; for weights with jumps
+    O(1/order), so pass `log_normaliser` where it is known. Above k = 2 it must be passed, or only ratios of densities are known.
+    """
+
+    manifold: AbstractManifold
+    log_weight: Callable[[Point], Scalar]
+    log_bound: Scalar = eqx.field(converter=jnp.asarray)
+    log_normaliser: Scalar = eqx.field(converter=jnp.asarray)
+
+    def __init__(
+        self,
+        manifold: AbstractManifold,
+        log_weight: Callable[[Point], Scalar],
+        log_bound: float | Scalar,
+        log_normaliser: float | Scalar | None = None,
+        order: int = 512,
+    ):
+        self.manifold, self.log_weight = manifold, log_weight
+        self.log_bound = jnp.asarray(log_bound, dtype=float)
+        if log_normaliser is None:
+            points, weights = manifold.quadrature(order)
+            log_normaliser = jax.scipy.special.logsumexp(jax.vmap(log_weight)(points), b=weights)
+        self.log_normaliser = jnp.asarray(log_normaliser, dtype=float)
+
+    def sample(self, key: Key) -> Point:
+        def propose(index):
+            place, coin = jax.random.split(jax.random.fold_in(key, index))
+            x = self.manifold.uniform(place)
+            excess = self.log_weight(x) - self.log_bound.astype(x.dtype)
+            return index + 1, x, jnp.log(jax.random.uniform(coin, dtype=x.dtype)) < excess, excess
+
+        def again(state):
+            index, x, accepted, excess = propose(state[0])
+            return index, x, accepted, jnp.maximum(excess, state[3])
+
+        _, x, _, excess = jax.lax.while_loop(lambda state: ~state[2], again, propose(0))
+        slack = 16 * jnp.finfo(x.dtype).eps
+        return eqx.error_if(x, excess > slack, "log_weight exceeds log_bound: the samples would be biased; raise log_bound")
+
+    def log_density(self, x: Point) -> Scalar:
+        return self.log_weight(x) - self.log_normaliser.astype(x.dtype)
+
+
+def jump(manifold: AbstractManifold, direction: Point, ratio: float = 3.0, log_normaliser: float | Scalar | None = None) -> Density:
+    """The density that is `ratio` times as high where <direction, x> > 0 as elsewhere: a jump along a hyperplane section."""
+    direction = jnp.asarray(direction, dtype=float)
+
+    def log_weight(x):
+        return jnp.where(jnp.sum(direction.astype(x.dtype) * x) > 0, jnp.log(ratio), 0.0).astype(x.dtype)
+
+    return Density(manifold, log_weight, jnp.log(max(ratio, 1.0)), log_normaliser)
+
+
+def kink(manifold: AbstractManifold, direction: Point, strength: float = 1.0, log_normaliser: float | Scalar | None = None) -> Density:
+    """The density proportional to exp(-strength |<direction, x>|): continuous, not differentiable where <direction, x> = 0."""
+    direction = jnp.asarray(direction, dtype=float)
+    if strength < 0:
+        raise ValueError(f"the strength of a kink must not be negative, got {strength}")
+
+    def log_weight(x):
+        return -strength * jnp.abs(jnp.sum(direction.astype(x.dtype) * x))
+
+    return Density(manifold, log_weight, 0.0, log_normaliser)
