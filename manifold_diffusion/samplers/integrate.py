@@ -1,5 +1,6 @@
 """Steps joined into trajectories, and trajectories into a sampler."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -28,23 +29,30 @@ def integrate(
     return jax.lax.scan(body, x, (ts[:-1], ts[1:], dws))[0]
 
 
+class _Trajectory(eqx.Module):
+    # A pytree, so that a program compiled for one sampler serves every other of the same shapes.
+    prior: Sampler
+    step: Step
+    sde: AbstractSDE
+    ts: Float[Array, " times"]
+
+    def __call__(self, key: Key) -> Point:
+        start, path = jax.random.split(key)
+        x = self.prior(start)
+        times = self.ts.astype(x.dtype)
+
+        def body(x, interval):
+            i, t0, t1 = interval
+            dw = jnp.sqrt(jnp.abs(t1 - t0)) * jax.random.normal(jax.random.fold_in(path, i), x.shape, x.dtype)
+            return _advance(self.step, self.sde, x, t0, t1, dw), None
+
+        return jax.lax.scan(body, x, (jnp.arange(len(times) - 1), times[:-1], times[1:]))[0]
+
+
 def generate(prior: Sampler, step: Step, sde: AbstractSDE, ts: Float[Array, " times"]) -> Sampler:
     """The sampler that draws x from the prior at time ts[0] and follows the steps to ts[-1].
 
     The key of step i is fold_in(key, i): a sample depends on its key alone, and noise is drawn as it is needed, O(d)
     of it.
     """
-
-    def sample(key: Key) -> Point:
-        start, path = jax.random.split(key)
-        x = prior(start)
-        times = ts.astype(x.dtype)
-
-        def body(x, interval):
-            i, t0, t1 = interval
-            dw = jnp.sqrt(jnp.abs(t1 - t0)) * jax.random.normal(jax.random.fold_in(path, i), x.shape, x.dtype)
-            return _advance(step, sde, x, t0, t1, dw), None
-
-        return jax.lax.scan(body, x, (jnp.arange(len(times) - 1), times[:-1], times[1:]))[0]
-
-    return sample
+    return _Trajectory(prior, step, sde, ts)

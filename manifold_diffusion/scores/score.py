@@ -33,10 +33,12 @@ class _Switch(eqx.Module):
     sigma_0: Float[Array, ""] = eqx.field(converter=jnp.asarray)
 
     def __call__(self, x: Point, sigma: Scalar) -> Point:
-        return jax.lax.cond(sigma >= self.sigma_0, self.above, self.below, x, sigma)
+        # Closures, because cond hashes its branches and a module that holds tracers has no hash.
+        return jax.lax.cond(sigma >= self.sigma_0, lambda *at: self.above(*at), lambda *at: self.below(*at), x, sigma)
 
     def denoise(self, x: Point, sigma: Scalar) -> Point:
-        return jax.lax.cond(sigma >= self.sigma_0, denoiser(self.above), denoiser(self.below), x, sigma)
+        above, below = denoiser(self.above), denoiser(self.below)
+        return jax.lax.cond(sigma >= self.sigma_0, lambda *at: above(*at), lambda *at: below(*at), x, sigma)
 
 
 def denoiser(score: Score) -> Denoiser:
