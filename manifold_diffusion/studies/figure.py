@@ -39,6 +39,9 @@ def claim_figure(claim: Claim, results: Sequence[Result], cells: Sequence[Cell])
         axes = figure.add_subplot(rows, columns, i + 1)
         draw = _draw_rates if panel[0].check.relation in RATES else _draw_levels
         draw(axes, claim, panel, cells)
+        if not axes.get_lines():
+            axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center", color=INK)
+            continue
         axes.legend(
             fontsize=7.5, loc="upper left", bbox_to_anchor=(-0.02, -0.2), frameon=False, borderaxespad=0, labelcolor=INK
         )

@@ -4,6 +4,7 @@ The hues are those of Okabe and Ito, which colour-blind readers tell apart. Meth
 shades of its hue, light to dark in the order given, and differ in their markers too.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -35,10 +36,11 @@ def kind(method: str) -> str:
 def colours(methods: Sequence[str]) -> dict[str, str]:
     """A colour for each method."""
     kinds = list(dict.fromkeys(kind(method) for method in methods))
-    free = [name for name in kinds if name not in HUES]
+    taken = [HUES[name] for name in kinds if name in HUES]
+    free = itertools.cycle([hue for hue in OTHER_HUES if hue not in taken])
     shades = {}
     for name in kinds:
-        hue = HUES.get(name) or OTHER_HUES[free.index(name) % len(OTHER_HUES)]
+        hue = HUES[name] if name in HUES else next(free)
         same = [method for method in dict.fromkeys(methods) if kind(method) == name]
         for i, method in enumerate(same):
             shades[method] = _shade(hue, 0.0 if len(same) == 1 else 2 * i / (len(same) - 1) - 1)

@@ -8,7 +8,7 @@ replicates give. Both are put right by stretching the deviations of the resample
 and z the 97.5 % quantiles of Student's law with sum(n - 1) degrees of freedom and of the normal law (Hesterberg, "What
 teachers should know about the bootstrap", The American Statistician 69, 2015, does the same to the percentiles of one
 mean). In simulations with five sizes and log-normal errors the interval of the slope covers the truth in 92, 93, 94 and
-95 % of studies with 2, 3, 5 and 10 replicates, against 72, 84, 91 and 92 % without the correction.
+94 % of 6000 studies with 2, 3, 5 and 10 replicates, against 72, 84, 90 and 92 % without the correction.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ def fit_rate(sizes: Samples, errors: Samples, key: Key | None = None, resamples:
     x = np.asarray(sizes, dtype=float)
     if x.shape != (len(rows),):
         raise ValueError(
-            f"fit_rate: {len(rows)} sizes have errors, but sizes has shape {x.shape}; give one size per row"
+            f"fit_rate: {len(rows)} rows of errors, but sizes of shape {x.shape}; give one size for each row"
         )
     if len(np.unique(x)) < 2:
         raise ValueError(f"fit_rate: a slope needs at least two different sizes; got {x.tolist()}")

@@ -15,7 +15,7 @@ import jax
 
 from manifold_diffusion._types import Key
 from manifold_diffusion.studies.cells import Ledger, cell_values
-from manifold_diffusion.studies.claim import Cell, Claim, Experiment, Result, Scale, StudyError
+from manifold_diffusion.studies.claim import Cell, Claim, Experiment, Number, Result, Scale, StudyError
 from manifold_diffusion.studies.manifest import (
     claim_row,
     describe,
@@ -111,7 +111,7 @@ def verify(
     return Study(tuple(results), tuple(cells), manifest, tuple(rows))
 
 
-def cell_key(seed: int, claim: str, experiment: str, size: float, replicate: int) -> Key:
+def cell_key(seed: int, claim: str, experiment: str, size: Number, replicate: int) -> Key:
     """The key of a measurement: the seed, then the claim, the experiment, the size and the replicate folded in."""
     key = jax.random.key(seed)
     for part in (claim, experiment, repr(float(size))):
@@ -119,7 +119,7 @@ def cell_key(seed: int, claim: str, experiment: str, size: float, replicate: int
     return jax.random.fold_in(key, replicate)
 
 
-def measure(claim: Claim, experiment: Experiment, size: float, replicate: int, seed: int) -> tuple[Cell, ...]:
+def measure(claim: Claim, experiment: Experiment, size: Number, replicate: int, seed: int) -> tuple[Cell, ...]:
     """The cells of one measurement, one for each method; an exception becomes their error."""
     start = time.perf_counter()
     try:

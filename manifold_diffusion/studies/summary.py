@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 
 from manifold_diffusion._types import Key
-from manifold_diffusion.studies.claim import Cell, Check, Claim, Result, Scale, Statistic
+from manifold_diffusion.studies.claim import Cell, Check, Claim, Number, Result, Scale, Statistic
 from manifold_diffusion.studies.rate import Extent, fit_rate, interval
 from manifold_diffusion.studies.verdict import judge
 
@@ -68,7 +68,7 @@ def decide(claim: Claim, check: Check, scale: Scale, cells: Sequence[Cell], seed
     )
 
 
-def abscissa(check: Check, sizes: Sequence[float]) -> list[float]:
+def abscissa(check: Check, sizes: Sequence[Number]) -> list[Number]:
     """What a slope is taken against."""
     return [size / math.log(size) for size in sizes] if check.abscissa == "size/log(size)" else list(sizes)
 

@@ -55,7 +55,7 @@ def judge(
 def band(check: Check, scale: Scale) -> tuple[float, float]:
     """The interval of the line, possibly half infinite, in which the statistic is expected."""
     tolerance = check.tolerance_at(scale)
-    low, high = check.expected - tolerance, check.expected + tolerance
+    low, high = float(check.expected - tolerance), float(check.expected + tolerance)
     if check.relation in ("slope", "mean"):
         return low, high
     return (low, math.inf) if check.relation == "at_least" else (-math.inf, high)
