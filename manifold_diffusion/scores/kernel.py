@@ -1,13 +1,13 @@
 """The score of noised data, exactly: what a diffusion model learns if it memorises."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from manifold_diffusion import _kernel_sums
-from manifold_diffusion._types import Point, Scalar
+from manifold_diffusion import _kernel_covariance as posterior
+from manifold_diffusion._kernel_sums import Atoms, atoms
+from manifold_diffusion._types import Point, Points, Scalar
 
 
 class KernelScore(eqx.Module):
@@ -15,35 +15,37 @@ class KernelScore(eqx.Module):
 
     With p_i ~ w_i exp(-|x - y_i|^2 / (2 sigma^2)) normalised to sum one,
 
-        denoiser  D(x, sigma) = sum_i p_i y_i,    score = (D(x, sigma) - x) / sigma^2,    Jacobian of D = Cov_p(y) /
-        sigma^2
+        D(x, sigma) = sum_i p_i y_i,    score = (D(x, sigma) - x) / sigma^2,    dD/dx = Cov_p(y) / sigma^2
 
-    (Karras et al., arXiv 2206.00364, app. B.3; the Jacobian is derived). It is single-point; under `jax.vmap` over
-    points, noise levels or both, the sums over data are streamed in blocks: memory O(block), not O(n m). It
-    differentiates in x and sigma, in forward and reverse mode; the data are constants.
+    (Karras et al., arXiv 2206.00364, app. B.3; the Jacobian is derived). It takes one point. Under `jax.vmap` over
+    points, noise levels or both, the sums stream over blocks of data: memory O(block), not O(n m). It differentiates in
+    x and sigma, in forward and reverse mode; the data are constants. Weights need not be normalised; none means equal
+    ones.
     """
 
-    mixture: _kernel_sums.Atoms
+    mixture: Atoms
 
-    def __init__(self, data: Float[Array, "n d"], weights: Float[Array, " n"] | None = None):
-        data = jnp.asarray(data)
+    def __init__(self, data: Points, weights: Float[Array, " n"] | None = None):
+        data = _floating(data)
         if data.ndim != 2 or 0 in data.shape:
             raise ValueError(f"data must be (points, dimensions) with at least one of each, got shape {data.shape}")
         if weights is not None and np.shape(weights) != data.shape[:1]:
             raise ValueError(f"weights must be one per point, ({data.shape[0]},), got shape {np.shape(weights)}")
-        self.mixture = jax.lax.stop_gradient(_kernel_sums.atoms(data, weights))
+        self.mixture = atoms(data, None if weights is None else jnp.log(_floating(weights)))
 
     def __call__(self, x: Point, sigma: Scalar | float) -> Point:
         """grad_x log p_sigma(x)."""
-        sigma = jnp.asarray(sigma, x.dtype)
-        return _kernel_sums.shift(self.mixture, x, sigma)[0] / sigma
+        return posterior.score(self.mixture, x, jnp.asarray(sigma, x.dtype))
 
     def denoise(self, x: Point, sigma: Scalar | float) -> Point:
         """E[X_0 | X_0 + sigma Z = x]."""
-        sigma = jnp.asarray(sigma, x.dtype)
-        return x + sigma * _kernel_sums.shift(self.mixture, x, sigma)[0]
+        return posterior.denoise(self.mixture, x, jnp.asarray(sigma, x.dtype))
 
     def log_density(self, x: Point, sigma: Scalar | float) -> Scalar:
         """log p_sigma(x)."""
-        sigma = jnp.asarray(sigma, x.dtype)
-        return _kernel_sums.shift(self.mixture, x, sigma)[1] - len(x) * (jnp.log(sigma) + 0.5 * np.log(2 * np.pi))
+        return posterior.log_density(self.mixture, x, jnp.asarray(sigma, x.dtype))
+
+
+def _floating(a) -> Array:
+    a = jnp.asarray(a)
+    return a if jnp.issubdtype(a.dtype, jnp.floating) else a.astype(jnp.result_type(float))
