@@ -52,7 +52,7 @@ class Ledger:
         self._cells[_address(cells[0])] = tuple(cells)
 
     def close(self) -> None:
-        """Unlock the file."""
+        """Unlock the file, if there is one."""
         if self._file is not None:
             self._file.close()
 
@@ -95,6 +95,7 @@ class CellFile:
             raise
 
     def append(self, cells: Sequence[Cell]) -> None:
+        """Write the cells at the end, all or none, and wait for the disk."""
         end = os.fstat(self._file).st_size
         rest = memoryview("".join(_line(cell) for cell in cells).encode())
         try:
@@ -112,6 +113,7 @@ class CellFile:
         os.ftruncate(self._file, sum(len(line) for line in self._lines[: len(self.cells)]))
 
     def close(self) -> None:
+        """Unlock the file."""
         os.close(self._file)
 
     def _parse(self) -> list[Cell]:

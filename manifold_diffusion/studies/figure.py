@@ -30,7 +30,7 @@ LOG_FROM = 5.0
 def claim_figure(claim: Claim, results: Sequence[Result], cells: Sequence[Cell]) -> "matplotlib.figure.Figure":
     """A panel for each experiment and kind of quantity among the results of the claim."""
     panels = _panels(results)
-    columns = min(3, max(1, len(panels)))
+    columns = 2 if len(panels) == 4 else min(3, max(1, len(panels)))
     rows = math.ceil(len(panels) / columns)
     tallest = max((len(panel) for panel in panels), default=0)
     figure = new_figure(max(5.2, 4.6 * columns), (3.3 + 0.2 * tallest) * max(rows, 1) + 0.4)
@@ -39,7 +39,7 @@ def claim_figure(claim: Claim, results: Sequence[Result], cells: Sequence[Cell])
         axes = figure.add_subplot(rows, columns, i + 1)
         draw = _draw_rates if panel[0].check.relation in RATES else _draw_levels
         draw(axes, claim, panel, cells)
-        if not axes.get_lines():
+        if not axes.get_legend_handles_labels()[0]:
             axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center", color=INK)
             continue
         axes.legend(

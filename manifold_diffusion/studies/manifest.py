@@ -132,6 +132,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def dtype(x64: bool) -> str:
+    """The name of the floating-point type of an experiment."""
     return "float64" if x64 else "float32"
 
 
@@ -162,6 +163,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def now() -> str:
+    """The time in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 

@@ -206,7 +206,8 @@ def _prepare(folder: Path, manifest: dict[str, Any], resume: bool) -> dict[str, 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         started = (folder / "manifest.json").exists()
-        cells = (folder / "cells.jsonl").exists()
+        path = folder / "cells.jsonl"
+        cells = path.exists() and path.stat().st_size > 0
     except OSError as error:
         raise StudyError(f"cannot use {folder} as a folder: {error.strerror}; name another") from error
     if not started and not cells:

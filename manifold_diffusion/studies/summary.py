@@ -24,6 +24,7 @@ class Selection:
 
     @property
     def failures(self) -> int:
+        """How many cells have no finite value."""
         return self.cells - sum(len(row) for row in self.values)
 
 

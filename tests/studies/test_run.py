@@ -266,12 +266,17 @@ def test_a_file_or_a_folder_without_a_manifest_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StudyError, match="cannot use"):
         verify([claim()], "smoke", out=tmp_path / "file")
-    (tmp_path / "cells.jsonl").write_text("")
+    (tmp_path / "cells.jsonl").write_text("{}")
     with pytest.raises(StudyError, match=r"no manifest\.json"):
         verify([claim()], "smoke", out=tmp_path, resume=True)
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(StudyError, match=r"cannot read .*manifest\.json"):
         verify([claim()], "smoke", out=tmp_path, resume=True)
+
+
+def test_a_crash_before_the_first_write_is_resumed(tmp_path):
+    (tmp_path / "cells.jsonl").write_text("")
+    assert verify([claim()], "smoke", out=tmp_path, resume=True, plot=False).cells
 
 
 def test_one_claim_twice_is_refused():
@@ -298,12 +303,12 @@ def test_an_interrupt_leaves_whole_cells_and_resumes_to_the_same(tmp_path):
 
 
 def test_killed_at_random_moments_a_study_resumes_to_the_same_claims(tmp_path):
-    """SIGKILL, three times into the same folder, then to the end: nothing lost, doubled or different."""
+    """SIGKILL, twice into the same folder, then to the end: nothing lost, doubled or different."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "tests.studies.toy", str(out)]
     rng = np.random.default_rng()
     held = []
-    for _ in range(3):
+    for _ in range(2):
         before = len(read_cells(out)) if held else 0
         process = subprocess.Popen(command, cwd=ROOT)
         deadline = time.monotonic() + 60
@@ -317,7 +322,7 @@ def test_killed_at_random_moments_a_study_resumes_to_the_same_claims(tmp_path):
         process.wait()
         held.append((out / "cells.jsonl").read_bytes().count(b"\n"))
     total = 2 * (4 * 5 + 3 * 4)
-    assert 0 < held[0] <= held[1] <= held[2] < total
+    assert 0 < held[0] <= held[1] < total
     subprocess.run(command, cwd=ROOT, check=True, timeout=60)
     whole = verify(CLAIMS, "smoke")
     assert without_times(json.loads((out / "claims.json").read_text())) == without_times(whole.rows)
