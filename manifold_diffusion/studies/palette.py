@@ -5,6 +5,7 @@ shades of its hue, light to dark in the order given, and differ in their markers
 """
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ INK, FAINT = "#333333", "#D9D9D9"
 
 
 def kind(method: str) -> str:
-    """The hue's name that a method's name begins with, or its first word."""
+    """The hue's name that a method's name begins with, or its first word; "p=3" and the like are coarse methods."""
+    if re.match(r"[A-Za-z]=", method):
+        return "coarse"
     return next((name for name in HUES if method.lower().startswith(name)), method.split(" ")[0])
 
 

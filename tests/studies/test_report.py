@@ -121,6 +121,7 @@ def test_memorising_and_coarse_methods_have_their_colours_everywhere():
     assert shades["memoriser"] == colours(["memorised"])["memorised"] == "#D55E00"
     assert shades["coarse p=2"] == colours(["coarse"])["coarse"] == "#0072B2"
     assert len(set(shades.values())) == 6
+    assert colours(["p=1", "p=2", "p=3"])["p=2"] == "#0072B2"
     assert len(set(markers(["coarse p=1", "coarse p=2", "coarse p=3"]).values())) == 3
 
 
