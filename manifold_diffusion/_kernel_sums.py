@@ -26,7 +26,8 @@ from manifold_diffusion._types import Point, Points, Scalar
 # Measured on one core, 10k x 1k: (1024, 128) is within the noise of the best of 256 .. 4096 by 64 .. 512.
 DATA_BLOCK = 1024
 QUERY_BLOCK = 128
-# Up to this dimension differences are cheaper than a matrix product, so they are always exact.
+# Up to this dimension differences cost less than a matrix product, so they are always exact. Above it the product is
+# faster by a tenth to a half up to D = 64, and not at all at D = 784 (one core, 10k x 1k).
 EXACT_DIM = 8
 # A product is used for the costs while its rounding, in nats, stays under this.
 PRODUCT_ERROR = 1e-3
@@ -83,17 +84,20 @@ def costs(rows, weight_costs, x, scale, exact: bool) -> Float[Array, "n m"]:
     elif len(x) <= EXACT_DIM:
         squared = _squared_distances(rows, x)
     else:
-        whole = len(x) - len(x) % EXACT_DIM
-        groups = [a[:whole].reshape(-1, EXACT_DIM, a.shape[1]) for a in (rows, x)]
-        start = (
-            _squared_distances(rows[whole:], x[whole:]) if whole < len(x) else jnp.zeros_like(rows[0][:, None] * x[:1])
-        )
-        squared = jax.lax.scan(lambda total, yx: (total + _squared_distances(*yx), None), start, tuple(groups))[0]
+        squared = _squared_distances_grouped(rows, x)
     return squared * scale[None, :] + weight_costs[:, None]
 
 
 def _squared_distances(rows, x) -> Float[Array, "n m"]:
     return functools.reduce(jnp.add, [jnp.square(y[:, None] - q[None, :]) for y, q in zip(rows, x, strict=True)])
+
+
+def _squared_distances_grouped(rows, x) -> Float[Array, "n m"]:
+    """The same for many dimensions, four at a time, four times: the fastest of the groupings that were tried."""
+    whole = len(x) - len(x) % 4
+    rest = _squared_distances(rows[whole:], x[whole:]) if whole < len(x) else jnp.zeros_like(rows[0][:, None] * x[:1])
+    groups = tuple(a[:whole].reshape(-1, 4, a.shape[1]) for a in (rows, x))
+    return jax.lax.scan(lambda total, yx: (total + _squared_distances(*yx), None), rest, groups, unroll=4)[0]
 
 
 def _block_shift(mixture: Atoms, x, sigma, exact: bool):

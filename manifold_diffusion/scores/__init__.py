@@ -1,7 +1,17 @@
 """Scores of noised measures: exact, of data, of a manifold alone, and their algebra."""
 
 from manifold_diffusion.scores.kernel import KernelScore
+from manifold_diffusion.scores.population import QuadratureScore, VonMisesFisherScore, population_score
 from manifold_diffusion.scores.projection import ProjectionScore
 from manifold_diffusion.scores.score import denoiser, from_denoiser, switch
 
-__all__ = ["KernelScore", "ProjectionScore", "denoiser", "from_denoiser", "switch"]
+__all__ = [
+    "KernelScore",
+    "ProjectionScore",
+    "QuadratureScore",
+    "VonMisesFisherScore",
+    "denoiser",
+    "from_denoiser",
+    "population_score",
+    "switch",
+]
