@@ -94,8 +94,10 @@ def tick_sizes(axes: "matplotlib.axes.Axes", sizes: Sequence[float | int]) -> No
 
 
 def _short(x: float) -> str:
-    scaled, unit = (x / 1e6, "M") if x >= 1e6 else (x / 1e3, "k") if x >= 1e4 else (x, "")
-    return f"{scaled:.3g}{unit}" if unit or x < 100 else f"{x:.0f}"
+    for least, scale, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if x >= least:
+            return f"{x / scale:.3g}{unit}"
+    return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
 
 
 def _shade(hue: str, depth: float) -> str:

@@ -125,6 +125,22 @@ def test_memorising_and_coarse_methods_have_their_colours_everywhere():
     assert len(set(markers(["coarse p=1", "coarse p=2", "coarse p=3"]).values())) == 3
 
 
+@pytest.mark.parametrize(
+    ("sizes", "labels"),
+    [
+        ((512, 8192), ["512", "8192"]),
+        ((64_000, 1e6), ["64k", "1M"]),
+        ((1e9, 1e11), ["1G", "100G"]),
+        ((0.01, 3), ["0.01", "3"]),
+    ],
+)
+def test_sizes_on_an_axis_are_short(sizes, labels):
+    checks = (Check("curve", "coarse p=1", "ratio", "mean", 1, 1),)
+    figure, _ = figure_of(claim(sizes=sizes, checks=checks))
+    png(figure)
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == labels
+
+
 def plateaus():
     """A claim whose memoriser has plateaus 1/sqrt(N) and coarse score 1/N^2, with a term sigma^2 above."""
 
