@@ -26,6 +26,7 @@ from manifold_diffusion.geometry.manifold import (
     tangent_frame,
 )
 from manifold_diffusion.geometry.sphere import Sphere
+from manifold_diffusion.geometry.surface import HoelderSurface
 from manifold_diffusion.geometry.torus import Torus
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "EstimatedAtlas",
     "FourierCurve",
     "HoelderCurve",
+    "HoelderSurface",
     "PolynomialChart",
     "Sphere",
     "Torus",

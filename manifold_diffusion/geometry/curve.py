@@ -3,11 +3,11 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import dot
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
+from manifold_diffusion.geometry.lacunary import lacunary_angles, lacunary_phases, lacunary_weights
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, nearest_coordinates, tangent_frame
 
 _STARTS = 256
@@ -184,21 +184,6 @@ class HoelderCurve(AbstractManifold):
         weights = lacunary_weights(self.exponent, self.amplitude, len(self.phases))
         bound = 1 + jnp.sum(weights) + jnp.sum(weights * 2.0 ** jnp.arange(1, len(weights) + 1))
         return self.at(_rejected_angle(key, self.speed, bound))
-
-
-def lacunary_weights(exponent: Scalar, amplitude: Scalar, levels: int) -> Float[Array, " levels"]:
-    """amplitude 2^{-j exponent}, j = 1 .. levels."""
-    return amplitude * 2.0 ** (-exponent * jnp.arange(1, levels + 1))
-
-
-def lacunary_angles(t: Scalar, levels: int) -> Float[Array, " levels"]:
-    """2^j t, j = 1 .. levels."""
-    return jnp.ldexp(t, jnp.arange(1, levels + 1))
-
-
-def lacunary_phases(levels: int, seed: int = 0) -> Float[Array, " levels"]:
-    """Fixed phases in general position."""
-    return jnp.asarray(np.random.default_rng(seed).uniform(0, 2 * np.pi, levels), dtype=float)
 
 
 def _angles(n: int, dtype) -> Float[Array, " n"]:

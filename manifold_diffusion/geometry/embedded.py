@@ -46,11 +46,11 @@ class Embedded(AbstractManifold):
             raise ValueError("the columns of the frame must be orthonormal; pass jnp.linalg.qr(frame)[0]")
         self.offset = jnp.zeros(self.ambient_dim) if offset is None else jnp.asarray(offset, dtype=float)
 
-    def inside(self, x: Point) -> Point:
+    def inside(self, x: Point) -> Float[Array, " e"]:
         """The inner coordinates E^T (x - offset)."""
         return dot(self.frame.astype(x.dtype).T, x - self.offset.astype(x.dtype))
 
-    def outside(self, y: Point) -> Point:
+    def outside(self, y: Float[Array, " e"]) -> Point:
         """The point offset + E y."""
         return self.offset.astype(y.dtype) + dot(self.frame.astype(y.dtype), y)
 

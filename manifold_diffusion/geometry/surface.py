@@ -1,0 +1,109 @@
+"""Surfaces of an exact Hoelder regularity."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from manifold_diffusion._numerics import dot
+from manifold_diffusion._types import Coordinates, Key, Point, Scalar
+from manifold_diffusion.geometry.lacunary import lacunary_angles, lacunary_phases, lacunary_weights
+from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
+
+
+class HoelderSurfaceChart(AbstractChart):
+    """u -> the point at the angles origin + u."""
+
+    surface: "HoelderSurface"
+    origin: Coordinates
+
+    def embed(self, u: Coordinates) -> Point:
+        return self.surface.at(self.origin + u)
+
+    def coordinates(self, x: Point) -> Coordinates:
+        offset = self.surface.angles(x) - self.origin
+        return jnp.mod(offset + jnp.pi, 2 * jnp.pi) - jnp.pi
+
+
+class HoelderSurface(AbstractManifold):
+    """A torus of revolution with radii 2 and r(a, b) = 1 + A sum_j 2^{-jh} (cos(2^j a + phase_1j) + cos(2^j b + phase_2j)).
+
+    The lacunary series makes r Hoelder of order exactly h, nowhere better, in both angles, up to the scale 2^{-levels}; h > 1, so
+    that tangents exist. `project` searches the square of angles that can hold the nearest point by repeated refinement of a grid;
+    it is for points within the tube |x - foot| < 1/4.
+    """
+
+    exponent: Scalar = eqx.field(converter=jnp.asarray)
+    amplitude: Scalar = eqx.field(converter=jnp.asarray)
+    phases: Float[Array, "2 levels"]
+    dim: int = eqx.field(static=True)
+    ambient_dim: int = eqx.field(static=True)
+
+    def __init__(self, exponent: float, amplitude: float = 0.1, levels: int = 16, phases=None):
+        if not exponent > 1:
+            raise ValueError(f"the Hoelder exponent must be above 1 for tangents to exist, got {exponent}")
+        self.exponent, self.amplitude = jnp.asarray(exponent, dtype=float), jnp.asarray(amplitude, dtype=float)
+        default = jnp.stack([lacunary_phases(levels, seed) for seed in (0, 1)])
+        self.phases = default if phases is None else jnp.asarray(phases, dtype=float)
+        self.dim, self.ambient_dim = 2, 3
+        if not 2 * float(jnp.sum(self._weights(self.exponent.dtype))) < 1:
+            raise ValueError(f"amplitude {amplitude} lets the radius vanish; use one below {(2 ** float(exponent) - 1) / 2:.3g}")
+
+    def _weights(self, dtype) -> Float[Array, " levels"]:
+        return lacunary_weights(self.exponent, self.amplitude, self.phases.shape[1]).astype(dtype)
+
+    def radius(self, u: Coordinates) -> Scalar:
+        """r(a, b)."""
+        levels = self.phases.shape[1]
+        waves = jnp.cos(jax.vmap(lambda t: lacunary_angles(t, levels))(u) + self.phases.astype(u.dtype))
+        return 1 + jnp.sum(dot(waves, self._weights(u.dtype)))
+
+    def at(self, u: Coordinates) -> Point:
+        """The point at longitude and latitude u."""
+        a, b = u
+        r = self.radius(u)
+        ring = 2 + r * jnp.cos(b)
+        return jnp.stack([ring * jnp.cos(a), ring * jnp.sin(a), r * jnp.sin(b)])
+
+    def angles(self, x: Point) -> Coordinates:
+        """(longitude, latitude) of x around the core circle."""
+        return jnp.stack([jnp.arctan2(x[1], x[0]), jnp.arctan2(x[2], jnp.sqrt(x[0] ** 2 + x[1] ** 2) - 2)])
+
+    def project(self, x: Point) -> Point:
+        start = self.angles(x)
+        gap = x - self.at(start)
+        half = 2 * jnp.sqrt(jnp.sum(gap * gap))
+        line = jnp.linspace(-1.0, 1.0, 9, dtype=x.dtype)
+        grid = jnp.stack(jnp.meshgrid(line, line, indexing="ij"), -1).reshape(-1, 2)
+
+        def refine(state, _):
+            centre, width = state
+            candidates = centre[None, :] + width * grid
+            gaps = jax.vmap(self.at)(candidates) - x[None, :]
+            return (candidates[jnp.argmin(jnp.sum(gaps * gaps, axis=1))], width / 3), None
+
+        (best, _), _ = jax.lax.scan(refine, (start, half), None, length=10)
+        return self.at(best)
+
+    def tangent(self, x: Point, v: Point) -> Point:
+        frame = jnp.linalg.qr(jax.jacfwd(self.at)(self.angles(x)))[0]
+        return dot(frame, dot(frame.T, v))
+
+    def chart(self, x: Point) -> HoelderSurfaceChart:
+        return HoelderSurfaceChart(self, self.angles(x))
+
+    def uniform(self, key: Key) -> Point:
+        """Rejection in the angles against the certified bound (3 + 2 s)(1 + s + d), s the sum of the weights and d that of 2^j weights."""
+        weights = self._weights(self.exponent.dtype)
+        s, slope = 2 * jnp.sum(weights), jnp.sum(weights * 2.0 ** jnp.arange(1, len(weights) + 1))
+        # |x_a| <= |r_a| + R + r and |x_b| <= |r_b| + r, and the element is at most the product.
+        bound = (slope + 3 + s) * (slope + 1 + s)
+
+        def propose(index):
+            angle, coin = jax.random.split(jax.random.fold_in(key, index))
+            u = jax.random.uniform(angle, (2,), bound.dtype, maxval=2 * jnp.pi)
+            J = jax.jacfwd(self.at)(u)
+            element = jnp.sqrt(jnp.linalg.det(dot(J.T, J)))
+            return index + 1, u, jax.random.uniform(coin, dtype=bound.dtype) * bound < element
+
+        return self.at(jax.lax.while_loop(lambda state: ~state[2], lambda state: propose(state[0]), propose(0))[1])
