@@ -5,16 +5,20 @@ the score, an estimator turns data into a sampler, an evaluation says how good i
 better with more data. Each of these words is a namespace of this package.
 """
 
-from manifold_diffusion import (
-    estimators,
-    evaluation,
-    geometry,
-    measures,
-    processes,
-    samplers,
-    scores,
-    studies,
-)
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from manifold_diffusion import (
+        estimators,
+        evaluation,
+        geometry,
+        measures,
+        processes,
+        samplers,
+        scores,
+        studies,
+    )
 
 __version__ = "0.1.0"
 
@@ -29,3 +33,14 @@ __all__ = [
     "scores",
     "studies",
 ]
+
+
+def __getattr__(name: str):
+    # Namespaces are imported when they are first named, so that the command line answers --help at once.
+    if name in __all__:
+        return importlib.import_module(f"manifold_diffusion.{name}")
+    raise AttributeError(f"module 'manifold_diffusion' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

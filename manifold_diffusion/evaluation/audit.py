@@ -31,20 +31,23 @@ MEMORISED_EXCESS = 0.10
 AUTHENTIC_FLOOR = 0.5
 BEYOND_LIMIT = 0.20
 COVERAGE_LOSS = 0.10
+RESOLUTION = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Faithfulness:
     """Distances of generated points to the estimated manifold, and of data points that it was not fitted to.
 
-    `beyond` is the share of generated points farther out than 95 % of those data points (or not finite): 5 % is
-    expected.
+    `beyond` is the share of generated points farther out than `limit` (or not finite). The limit is the distance within
+    which 95 % of those data points lie, so that 5 % is expected, but at least 5 % of the spacing of the data: less than
+    that is on the manifold for any purpose that the data can serve.
     """
 
     median: float
     q99: float
     null_median: float
     null_q99: float
+    limit: float
     beyond: Interval
 
 
@@ -137,7 +140,7 @@ def decide(new: Novelty, authentic: Authenticity, faithful: Faithfulness, covere
 
     memorised      the memorised share lies more than 10 % of the way from its null to 1, or the authentic share is
                    less than half of its null (which also sees copies on curves, where the first share is blind)
-    off-manifold   more than 20 % of the points lie farther out than 95 % of the data does
+    off-manifold   more than 20 % of the points lie farther out than 95 % of the data does, and than 5 % of its spacing
     collapsed      more than 10 % of the data that fresh points would cover is not covered
     generalises    all three are excluded with the same confidence
     inconclusive   otherwise: bring more points
@@ -212,11 +215,11 @@ def _faithfulness(
     finite, lost = finite_rows(generated)
     distances = held_out_distances(train, np.concatenate([fresh, finite]), dim, degree)
     null, own = distances[: len(fresh)], distances[len(fresh) :]
-    limit = np.quantile(null, 0.95) if len(null) else np.nan
+    limit = float(np.maximum(np.quantile(null, 0.95), RESOLUTION * spacing(data))) if len(null) else float("nan")
     beyond = int((~(own <= limit)).sum()) + lost
     unknown = Interval(float("nan"), 0.0, 1.0)
     return Faithfulness(
-        *_summary(own), *_summary(null), proportion(beyond, len(generated)) if np.isfinite(limit) else unknown
+        *_summary(own), *_summary(null), limit, proportion(beyond, len(generated)) if np.isfinite(limit) else unknown
     )
 
 
@@ -238,6 +241,7 @@ def _generated_dict(found: GeneratedAudit) -> dict[str, Any]:
             "q99": faithful.q99,
             "null_median": faithful.null_median,
             "null_q99": faithful.null_q99,
+            "limit": faithful.limit,
             "beyond": faithful.beyond.value,
             "beyond_ci": faithful.beyond[1:],
             "beyond_null": 0.05,

@@ -35,13 +35,13 @@ def fit_admissible(points: Data, dim: int, degree: int) -> EstimatedAtlas | None
     """The atlas with its default neighbours, fewer at degree 1 if there are no more; None where the points do not
     suffice.
 
-    Beyond degree 1 the neighbourhoods must be local: at most an eighth of the points.
+    Beyond degree 1 the neighbourhoods must be local: at most a quarter of the points.
     """
     points, count = jnp.asarray(points), default_neighbours(dim, degree)
     if degree == 1:
         count = min(count, len(points))
         return fit_atlas(points, dim, 1, count) if count > monomial_count(dim, 1) else None
-    return fit_atlas(points, dim, degree, count) if 8 * count <= len(points) else None
+    return fit_atlas(points, dim, degree, count) if 4 * count <= len(points) else None
 
 
 def held_out_distances(train: Data, held_out: HeldOut, dim: int, degree: int) -> Float[np.ndarray, " h"]:
@@ -77,4 +77,4 @@ def choose_degree(points: Data, dim: int, *, key: Key) -> CrossFit:
 
 
 def _admissible(train: np.ndarray, dim: int) -> list[int]:
-    return [p for p in _DEGREES if p == 1 or 8 * default_neighbours(dim, p) <= len(train)]
+    return [p for p in _DEGREES if p == 1 or 4 * default_neighbours(dim, p) <= len(train)]

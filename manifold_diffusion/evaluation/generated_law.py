@@ -31,8 +31,7 @@ _BLOCK = 1024
 
 
 class HypersurfaceFrame(eqx.Module):
-    """What the density at a point y of a hypersurface needs: frame, normal, and the invariants of the shape operator.
-    """
+    """What the density at a point y of a hypersurface needs: frame, normal, and the invariants of the shape operator."""
 
     point: Point
     tangent: Float[Array, "d k"]
@@ -67,7 +66,11 @@ def projected_density(frame: HypersurfaceFrame, x: Point, sigma: Scalar, cut: Sc
 
 
 def generated_density(
-    frames: HypersurfaceFrame, data: Points, sigma: float | Scalar, cut: float | Scalar, weights: Float[Array, " n"] | None = None
+    frames: HypersurfaceFrame,
+    data: Points,
+    sigma: float | Scalar,
+    cut: float | Scalar,
+    weights: Float[Array, " n"] | None = None,
 ) -> Float[Array, " m"]:
     """g at each of the m stacked frames: sum_i w_i q(y | X_i), w = 1/N by default, streamed over blocks of the data."""
     weights = jnp.full((len(data),), 1 / len(data), data.dtype) if weights is None else weights
@@ -87,7 +90,9 @@ def _streamed_density(frames, data, weights, sigma, cut):
     return jax.lax.scan(add, jnp.zeros(len(frames.point), data.dtype), blocks)[0]
 
 
-def local_generated_density(frames: HypersurfaceFrame, data: Points, sigma: float | Scalar, neighbours: int) -> Float[Array, " m"]:
+def local_generated_density(
+    frames: HypersurfaceFrame, data: Points, sigma: float | Scalar, neighbours: int
+) -> Float[Array, " m"]:
     """g at each frame from its nearest `neighbours` data alone, in O(m neighbours): for sigma near the spacing of the
     data.
 
