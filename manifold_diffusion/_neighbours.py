@@ -148,7 +148,7 @@ def _streamed(points: Points, x: Point, k: int) -> Int[Array, " k"]:
     block = min(max(spare, _BLOCK), n)
     padding = -n % block
     centre = jnp.mean(points, axis=0)
-    data = jnp.pad(points - centre, ((0, padding), (0, 0))).reshape(-1, block, d)
+    data = jnp.pad(points - centre[None, :], ((0, padding), (0, 0))).reshape(-1, block, d)
     query = x - centre
 
     def merge(best, rows_and_start):

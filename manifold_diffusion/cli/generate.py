@@ -1,7 +1,6 @@
 """`generate`: new points from the manifold that the data lie near."""
 
 import argparse
-import math
 import time
 from typing import Any, NamedTuple
 
@@ -43,7 +42,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     fit = fit_sampler(jax.random.fold_in(key, 0), (data.rows - centre) / scale, options, scale)
     for note in fit.notes:
         console.note(note)
-    chunk = _chunk(fit, data.rows.shape[1])
+    chunk = _chunk(fit, data.rows.shape[1], options.n)
     points = np.empty((options.n, data.rows.shape[1]))
     for first in range(0, options.n, chunk):
         console.progress(first, options.n, "drawing")
@@ -101,8 +100,8 @@ def _fit(estimator: Estimator, key: Key, rows: np.ndarray) -> Sampler:
 def switching(rows: np.ndarray) -> float:
     """Half the median distance to the ceil(log n)-th neighbour: where the kernel score hands over to the projection.
 
-    The theory takes the largest distance, which for data on all of a manifold is twice that; but real data have outliers,
-    and one lonely point would then smooth away everything else.
+    The theory takes the largest distance, which for data on all of a manifold is twice that; but real data have
+    outliers, and one lonely point would then smooth away everything else.
     """
     return estimators.switching_noise_level(jnp.asarray(rows, jnp.float32), 0.5)
 
@@ -132,20 +131,22 @@ def _degree(rows: np.ndarray, dim: int, options: argparse.Namespace, key: Key) -
     needed = monomial_count(dim, options.degree) + 1
     if len(rows) < needed:
         raise InputError(
-            f"{options.data} has {len(rows)} distinct points, --degree {options.degree} in dimension {dim} needs {needed}; "
-            "lower it"
+            f"{options.data} has {len(rows)} distinct points, "
+            f"--degree {options.degree} in dimension {dim} needs {needed}; lower it"
         )
     return options.degree
 
 
-def _chunk(fit: Fit, ambient: int) -> int:
-    """As many samples at a time as keep neighbourhoods and design matrices within a few hundred MB; samples do not
-    depend on it.
+def _chunk(fit: Fit, ambient: int, n: int) -> int:
+    """How many samples to draw at a time, so that neighbourhoods and design matrices take a few hundred MB at most.
+
+    Samples do not depend on it.
     """
-    if fit.degree is None or fit.dim is None:
-        return _LARGEST_CHUNK
-    size = default_neighbours(fit.dim, fit.degree) * (ambient + monomial_count(fit.dim, fit.degree))
-    return max(16, min(_LARGEST_CHUNK, 2 ** int(math.log2(max(_FLOATS // size, 1)))))
+    most = _LARGEST_CHUNK
+    if fit.degree is not None and fit.dim is not None:
+        monomials = monomial_count(fit.dim, fit.degree)
+        most = min(most, _FLOATS // (default_neighbours(fit.dim, fit.degree) * (ambient + monomials)))
+    return min(1 << max(most, 16).bit_length() - 1, 1 << (n - 1).bit_length())
 
 
 def _summary(options: argparse.Namespace, fit: Fit, points: np.ndarray, seconds: float) -> dict[str, Any]:

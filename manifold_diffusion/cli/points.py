@@ -23,7 +23,7 @@ class Points(NamedTuple):
     latlon: bool
 
 
-def read_points(file: str, array: str | None = None, latlon: bool = False, drop_bad: bool = False) -> Points:
+def read_points(file: str | Path, array: str | None = None, latlon: bool = False, drop_bad: bool = False) -> Points:
     """The points of a file as finite float64 rows of at least two columns; InputError if there are none to be had."""
     path = Path(file)
     table = _read(path, array, latlon)
@@ -83,7 +83,7 @@ def _finite(path: Path, table: Table, values: np.ndarray, drop_bad: bool) -> tup
     count = int(bad.sum())
     if count and not drop_bad:
         rows = np.flatnonzero(bad)
-        named = ", ".join(table.name(row) for row in rows[:_NAMED_ROWS])
+        named = ", ".join(table.name(row) for row in rows[:_NAMED_ROWS].tolist())
         more = f" and {count - _NAMED_ROWS} more" if count > _NAMED_ROWS else ""
         what = "too large" if np.isfinite(values[bad]).all() else "NaN, infinite or missing"
         raise InputError(f"{path}: values are {what} in row{'s' * (count > 1)} {named}{more}; --drop-bad drops them")
@@ -100,8 +100,8 @@ def on_sphere(path: Path, table: Table, degrees: np.ndarray) -> np.ndarray:
             f"{path} has {degrees.shape[1]} columns; --coordinates latlon needs latitude and longitude only"
         )
     for column, name, low, high in ((0, "latitude", -90, 90), (1, "longitude", -180, 360)):
-        outside = np.flatnonzero((degrees[:, column] < low) | (degrees[:, column] > high))
-        if len(outside):
+        outside = np.flatnonzero((degrees[:, column] < low) | (degrees[:, column] > high)).tolist()
+        if outside:
             value = f"{name} {degrees[outside[0], column]:g} in row {table.name(outside[0])}"
             raise InputError(f"{path}: {value} is outside {low} to {high} degrees; columns are latitude, longitude")
     latitude, longitude = np.radians(degrees).T

@@ -119,7 +119,7 @@ def headline(estimates: Sequence[Dimension], dim: int) -> Dimension:
 def _checked(points: Data, neighbours: int) -> tuple[np.ndarray, int]:
     rows = distinct(points).points
     if len(rows) < 4:
-        raise ValueError(f"a dimension needs at least 4 distinct points, got {len(rows)}; give more data")
+        raise ValueError(f"{len(rows)} distinct points are too few: a dimension needs at least 4; bring more")
     return rows, min(neighbours, len(rows) - 1)
 
 
