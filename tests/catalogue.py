@@ -1,0 +1,456 @@
+"""Every public chart, manifold, measure, noising, step, score and estimator by name, with what is known about it.
+
+The law files run every law on every entry. `test_catalogue.py` fails when a public object has no entry here.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from manifold_diffusion import estimators, geometry, measures, processes, samplers, scores
+from tests import oracles
+
+
+@dataclasses.dataclass(frozen=True)
+class ManifoldEntry:
+    """How to make a manifold, and oracles for it.
+
+    make                 built in the precision that is on when it is called
+    reach                its reach, or, where that is 0 or unknown, a distance within which the tests add noise
+    equation             x -> 0 exactly on the manifold, in units of length
+    dense                manifold -> many points of it, for exhaustive search
+    volume               its volume by another route
+    uniform_parameters   functions of (n, d) points whose law is uniform on [0, 1] when the points are uniform
+    curvatures           x -> (unit normal, principal curvatures towards it)
+    total_curvature      integral of the Gauss curvature (k = 2) or of |curvature| (k = 1)
+    quadrature           an order at which `quadrature` is accurate to `quadrature_tolerance`; 0 where there is none
+    chart_radius         coordinates up to this size are tried around a chart's centre
+    exact, smooth        in closed form or to rounding; charts that can be differentiated three times
+    far                  `project` is right at any distance
+    tolerance            for what holds only up to the error of a fit or of a search on a grid
+    rounding             float32 error of a projection in units of eps times the extent
+    """
+
+    make: Callable[[], Any]
+    reach: float
+    equation: Callable[[np.ndarray], float]
+    volume: Callable[[], float] | None = None
+    dense: Callable[[Any], np.ndarray] = lambda manifold: manifold.quadrature(200)[0]
+    draw: Callable[[Any, Any], Any] = lambda manifold, keys: jax.jit(jax.vmap(manifold.uniform))(keys)
+    uniform_parameters: tuple[Callable[[np.ndarray], np.ndarray], ...] = ()
+    curvatures: Callable | None = None
+    total_curvature: float | None = None
+    quadrature: int = 0
+    quadrature_tolerance: float = 1e-9
+    chart_radius: float = 0.3
+    exact: bool = True
+    smooth: bool = True
+    far: bool = True
+    reach_is_exact: bool = True
+    tolerance: float = 1e-10
+    curvature_tolerance: float = 1e-7
+    rounding: float = 50.0
+
+
+def uniform_dense(manifold, count=40_000):
+    """Uniform points, where no quadrature fills the manifold."""
+    return jax.jit(jax.vmap(manifold.uniform))(jax.random.split(jax.random.key(99), count))
+
+
+# Ellipsoids
+
+AXES = {1: (2.0, 1.0), 2: (1.0, 1.5, 2.0), 3: (1.0, 1.5, 2.0, 1.2)}
+
+
+def level_set(axes):
+    """(|x / a| - 1) min a: zero on the ellipsoid and at most the distance to it."""
+    return lambda x: (np.linalg.norm(x / np.asarray(axes)) - 1) * min(axes)
+
+
+def ellipse_at(t):
+    """The point of the ellipse with semi-axes 2, 1."""
+    return np.stack([2 * np.cos(t), np.sin(t)], -1)
+
+
+def ellipse_parameter(x):
+    """The angle t of a point of that ellipse."""
+    return np.arctan2(x[:, 1], x[:, 0] / 2)
+
+
+# A closed curve in space that has an equation: x^2 + y^2 = 1, z = (x^2 - y^2) / 2.
+
+
+def saddle_at(t):
+    """(cos t, sin t, cos(2t)/2)."""
+    return np.stack([np.cos(t), np.sin(t), np.cos(2 * t) / 2], -1)
+
+
+def make_saddle():
+    """The same by its Fourier coefficients."""
+    cosines = np.array([[0, 0, 0], [1, 0, 0], [0, 0, 0.5]], float)
+    sines = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], float)
+    return geometry.FourierCurve(cosines, sines)
+
+
+def saddle_equation(x):
+    """Distance in radius and height."""
+    return float(np.hypot(np.hypot(x[0], x[1]) - 1, x[2] - (x[0] ** 2 - x[1] ** 2) / 2))
+
+
+# Plane curves of an exact Hoelder exponent
+
+
+def hoelder_radius(exponent, amplitude=0.3, levels=24):
+    """r(t) written out once more, in float64."""
+    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, levels)
+    return lambda t: (
+        1
+        + sum(amplitude * 2.0 ** (-(j + 1) * exponent) * np.cos(2.0 ** (j + 1) * t + phases[j]) for j in range(levels))
+    )
+
+
+def hoelder_at(exponent):
+    """The plane curve with that radius."""
+    radius = hoelder_radius(exponent)
+    return lambda t: radius(t)[:, None] * np.stack([np.cos(t), np.sin(t)], -1)
+
+
+def hoelder_curve(exponent):
+    """The entry of the curve of that regularity; `project` ends on a grid, which `tolerance` allows for.
+
+    Far away, the search on a grid can miss the nearest of many local minima by a little.
+    """
+    radius, at = hoelder_radius(exponent), hoelder_at(exponent)
+    return ManifoldEntry(
+        make=lambda: geometry.HoelderCurve(exponent),
+        reach=0.1,
+        equation=lambda x: float(np.hypot(*x) - radius(np.arctan2(x[1], x[0]))),
+        dense=lambda manifold: at(np.linspace(0, 2 * np.pi, 100_000)),
+        uniform_parameters=(oracles.arc_share(at, lambda x: np.arctan2(x[:, 1], x[:, 0])),),
+        smooth=False,
+        far=False,
+        reach_is_exact=False,
+        tolerance=1e-6,
+        rounding=200.0,
+    )
+
+
+def hoelder_surface(exponent, amplitude=0.1, levels=16):
+    """The entry of a torus whose minor radius has that regularity, written out once more."""
+    phases = [np.random.default_rng(seed).uniform(0, 2 * np.pi, levels) for seed in (0, 1)]
+
+    def wave(t, phase):
+        return sum(2.0 ** (-(j + 1) * exponent) * np.cos(2.0 ** (j + 1) * t + phase[j]) for j in range(levels))
+
+    def at(a, b):
+        r = 1 + amplitude * (wave(a, phases[0]) + wave(b, phases[1]))
+        ring = 2 + r * np.cos(b)
+        return np.stack([ring * np.cos(a), ring * np.sin(a), r * np.sin(b)], -1)
+
+    def angles(x):
+        return np.arctan2(x[..., 1], x[..., 0]), np.arctan2(x[..., 2], np.hypot(x[..., 0], x[..., 1]) - 2)
+
+    def dense(manifold):
+        a, b = 2 * np.pi * np.random.default_rng(1).random((2, 300_000))
+        return at(a, b)
+
+    return ManifoldEntry(
+        make=lambda: geometry.HoelderSurface(exponent, amplitude, levels),
+        reach=0.2,
+        equation=lambda x: float(np.linalg.norm(x - at(*angles(x)))),
+        dense=dense,
+        smooth=False,
+        far=False,
+        reach_is_exact=False,
+        tolerance=1e-5,
+        rounding=500.0,
+    )
+
+
+# Isometric copies
+
+
+def embedded(inner, ambient_dim):
+    """The entry of a copy in R^ambient_dim: every oracle pulled back by the frame."""
+    inner_dim = inner.make().ambient_dim
+    frame = np.linalg.qr(np.random.default_rng(7).standard_normal((ambient_dim, inner_dim)))[0]
+    offset = np.linspace(-1, 1, ambient_dim)
+
+    def make():
+        return geometry.Embedded(inner.make(), frame, offset)
+
+    def inside(x):
+        return (x - offset) @ frame
+
+    def equation(x):
+        across = (x - offset) - inside(x) @ frame.T
+        return float(np.hypot(inner.equation(inside(x)), np.linalg.norm(across)))
+
+    return dataclasses.replace(
+        inner,
+        make=make,
+        equation=equation,
+        uniform_parameters=tuple(lambda x, share=share: share(inside(x)) for share in inner.uniform_parameters),
+        curvatures=None,
+    )
+
+
+# Manifolds estimated from data
+
+
+def estimated(inner, size, degree, tolerance, chart_radius):
+    """The entry of an atlas fitted to a uniform sample; `tolerance` is the error of the fit, in the distance."""
+
+    def make():
+        manifold = inner.make()
+        points = inner.draw(manifold, jax.random.split(jax.random.key(21), size))
+        return geometry.fit_atlas(points, manifold.dim, degree)
+
+    return dataclasses.replace(
+        inner,
+        make=make,
+        draw=lambda _, keys: inner.draw(inner.make(), keys),
+        volume=None,
+        quadrature=0,
+        total_curvature=None,
+        uniform_parameters=(),
+        exact=False,
+        reach_is_exact=False,
+        tolerance=tolerance,
+        chart_radius=chart_radius,
+        curvature_tolerance=0.1,
+        rounding=2e4,
+    )
+
+
+CIRCLE = ManifoldEntry(
+    make=lambda: geometry.Sphere(1, 2.0),
+    reach=2.0,
+    equation=lambda x: float(np.linalg.norm(x) - 2),
+    volume=lambda: 4 * np.pi,
+    uniform_parameters=(oracles.longitude,),
+    curvatures=oracles.sphere_curvatures(2.0),
+    total_curvature=2 * np.pi,
+    quadrature=64,
+)
+SPHERE = ManifoldEntry(
+    make=lambda: geometry.Sphere(2),
+    reach=1.0,
+    equation=lambda x: float(np.linalg.norm(x) - 1),
+    volume=lambda: 4 * np.pi,
+    uniform_parameters=(oracles.longitude, oracles.sphere_height_share(2)),
+    curvatures=oracles.sphere_curvatures(1.0),
+    total_curvature=4 * np.pi,
+    quadrature=24,
+)
+SPHERE_4 = ManifoldEntry(
+    make=lambda: geometry.Sphere(4, 0.5),
+    reach=0.5,
+    equation=lambda x: float(np.linalg.norm(x) - 0.5),
+    volume=lambda: oracles.unit_sphere_area(4) / 16,
+    dense=uniform_dense,
+    uniform_parameters=(oracles.longitude, oracles.sphere_height_share(4)),
+    curvatures=oracles.sphere_curvatures(0.5),
+)
+ELLIPSE = ManifoldEntry(
+    make=lambda: geometry.Ellipsoid(AXES[1]),
+    reach=0.5,
+    equation=level_set(AXES[1]),
+    volume=lambda: oracles.ellipse_length(2.0, 1.0),
+    uniform_parameters=(oracles.arc_share(ellipse_at, ellipse_parameter),),
+    curvatures=oracles.ellipsoid_curvatures(AXES[1]),
+    total_curvature=2 * np.pi,
+    quadrature=200,
+)
+ELLIPSOID = ManifoldEntry(
+    make=lambda: geometry.Ellipsoid(AXES[2]),
+    reach=0.5,
+    equation=level_set(AXES[2]),
+    volume=lambda: oracles.ellipsoid_area(AXES[2]),
+    uniform_parameters=(oracles.ellipsoid_height_share(AXES[2]),),
+    curvatures=oracles.ellipsoid_curvatures(AXES[2]),
+    total_curvature=4 * np.pi,
+    quadrature=48,
+)
+ELLIPSOID_3 = ManifoldEntry(
+    make=lambda: geometry.Ellipsoid(AXES[3]),
+    reach=0.5,
+    equation=level_set(AXES[3]),
+    volume=lambda: oracles.ellipsoid_volume_by_quadrature(AXES[3]),
+    dense=uniform_dense,
+    curvatures=oracles.ellipsoid_curvatures(AXES[3]),
+)
+TORUS = ManifoldEntry(
+    make=lambda: geometry.Torus(1.0, 0.4),
+    reach=0.4,
+    equation=lambda x: float(np.hypot(np.hypot(x[0], x[1]) - 1, x[2]) - 0.4),
+    volume=lambda: 4 * np.pi**2 * 0.4,
+    uniform_parameters=(oracles.longitude, oracles.torus_latitude_share(1.0, 0.4)),
+    curvatures=oracles.torus_curvatures(1.0, 0.4),
+    total_curvature=0.0,
+    quadrature=64,
+)
+FOURIER_ELLIPSE = dataclasses.replace(
+    ELLIPSE,
+    make=lambda: geometry.FourierCurve([[0.0, 0.0], [2.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]),
+    reach_is_exact=False,
+)
+SADDLE = ManifoldEntry(
+    make=make_saddle,
+    reach=0.3,
+    equation=saddle_equation,
+    volume=lambda: oracles.curve_length(saddle_at),
+    uniform_parameters=(oracles.arc_share(saddle_at, lambda x: np.arctan2(x[:, 1], x[:, 0])),),
+    quadrature=256,
+    reach_is_exact=False,
+)
+
+MANIFOLDS = {
+    "circle": CIRCLE,
+    "sphere": SPHERE,
+    "4-sphere": SPHERE_4,
+    "ellipse": ELLIPSE,
+    "ellipsoid": ELLIPSOID,
+    "3-ellipsoid": ELLIPSOID_3,
+    "torus": TORUS,
+    "Fourier ellipse": FOURIER_ELLIPSE,
+    "curve in space": SADDLE,
+    "Hoelder curve 1.5": hoelder_curve(1.5),
+    "Hoelder curve 2.5": hoelder_curve(2.5),
+    "Hoelder surface 2.5": hoelder_surface(2.5),
+    "ellipse in R^7": embedded(ELLIPSE, 7),
+    "torus in R^6": embedded(TORUS, 6),
+    "atlas of an ellipse": estimated(ELLIPSE, 600, 3, tolerance=1e-4, chart_radius=0.05),
+    "atlas of a torus": estimated(TORUS, 4000, 3, tolerance=1e-3, chart_radius=0.05),
+}
+
+
+# Measures
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasureEntry:
+    """How to make a measure; `along` is a direction in which its law is told apart from the uniform one.
+
+    Integrals are by the manifold's quadrature of order `quadrature`, accurate to `tolerance` for the density.
+    """
+
+    make: Callable[[], Any]
+    along: tuple[float, ...]
+    quadrature: int = 256
+    tolerance: float = 1e-9
+
+
+DIAGONAL = (0.6, 0.0, 0.8)
+
+MEASURES = {
+    "uniform on a torus": MeasureEntry(lambda: measures.Uniform(geometry.Torus(1.0, 0.4)), (1.0, 0.0, 0.0)),
+    "uniform on an ellipsoid": MeasureEntry(lambda: measures.Uniform(geometry.Ellipsoid(AXES[2])), DIAGONAL),
+    "smooth on a torus": MeasureEntry(
+        lambda: measures.Density(geometry.Torus(1.0, 0.4), lambda x: x[0] * x[0] - x[2], 2.4), (1.0, 0.0, 0.0)
+    ),
+    "jump on an ellipse": MeasureEntry(
+        lambda: measures.jump(geometry.Ellipsoid(AXES[1]), jnp.array([0.6, 0.8])), (0.6, 0.8), 4096, 2e-3
+    ),
+    "jump on a sphere": MeasureEntry(
+        lambda: measures.jump(geometry.Sphere(2), jnp.array(DIAGONAL), log_normaliser=np.log(8 * np.pi)),
+        DIAGONAL,
+        512,
+        3e-3,
+    ),
+    "kink on a sphere": MeasureEntry(
+        lambda: measures.kink(geometry.Sphere(2), jnp.array(DIAGONAL), 3.0), DIAGONAL, 512, 1e-4
+    ),
+    "von Mises": MeasureEntry(lambda: measures.VonMisesFisher([0.0, 1.0], 4.0), (0.0, 1.0)),
+    "von Mises-Fisher": MeasureEntry(lambda: measures.VonMisesFisher(DIAGONAL, 10.0), DIAGONAL, 64),
+}
+
+# Noisings, scores, steps
+
+NOISINGS = {"variance exploding": lambda: processes.VarianceExploding(20.0)}
+
+
+def cloud(size=200):
+    """Points near a circle in R^3, for scores of data."""
+    t = 2 * np.pi * np.random.default_rng(3).random(size)
+    points = np.stack([np.cos(t), np.sin(t), 0.1 * np.sin(3 * t)], -1)
+    return jnp.asarray(points, dtype=float)
+
+
+SCORES = {
+    "kernel": lambda: scores.KernelScore(cloud()),
+    "weighted kernel": lambda: scores.KernelScore(cloud(), jnp.linspace(0.5, 1.5, 200)),
+    "projection": lambda: scores.ProjectionScore(geometry.Torus()),
+    "estimated projection": lambda: scores.ProjectionScore(geometry.fit_atlas(cloud(), 1, 2)),
+    "switch": lambda: scores.switch(scores.ProjectionScore(geometry.Torus()), scores.KernelScore(cloud()), 0.3),
+    "from a denoiser": lambda: scores.from_denoiser(scores.KernelScore(cloud()).denoise),
+}
+
+STEPS = {
+    "euler_maruyama": samplers.euler_maruyama,
+    "ddpm": samplers.ddpm,
+    "euler": samplers.euler,
+    "heun": samplers.heun,
+}
+
+# Estimators
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimatorEntry:
+    """How to make an estimator for a curve; `distance` bounds the mean distance of its samples to the unit circle."""
+
+    make: Callable[[], Any]
+    distance: float
+
+
+ESTIMATORS = {
+    "memorising": EstimatorEntry(lambda: estimators.memorising_diffusion(steps=24), 1e-5),
+    "early-stopped": EstimatorEntry(lambda: estimators.early_stopped_diffusion(steps=24), 0.2),
+    "inertial": EstimatorEntry(lambda: estimators.inertial_diffusion(1, steps=24), 0.2),
+    "coarse": EstimatorEntry(lambda: estimators.coarse_diffusion(1, 3, steps=24), 2e-4),
+}
+
+# Public names that are neither: interfaces, functions of the above, and parts of them.
+
+OTHERS = {
+    "geometry": {
+        "AbstractChart",
+        "AbstractManifold",
+        "christoffel",
+        "default_neighbours",
+        "fit_atlas",
+        "fit_chart",
+        "jacobian",
+        "log_volume",
+        "mean_curvature_vector",
+        "metric_tensor",
+        "monomial_count",
+        "nearest_coordinates",
+        "normal_frame",
+        "random_frame",
+        "second_fundamental_form",
+        "shape_operator",
+        "tangent_frame",
+    },
+    "measures": {"AbstractMeasure", "draw", "jump", "kink"},
+    "processes": {
+        "SDE",
+        "AbstractNoising",
+        "AbstractSDE",
+        "Reverse",
+        "forward",
+        "geometric_grid",
+        "karras_grid",
+        "noise_level",
+        "reverse",
+        "time_of",
+    },
+    "scores": {"denoiser", "from_denoiser", "switch"},
+    "samplers": {"Step", "generate", "integrate"},
+    "estimators": {"GaussianPrior", "Prior", "gaussian_prior", "reverse_diffusion", "switching_noise_level"},
+}

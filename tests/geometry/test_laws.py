@@ -1,0 +1,427 @@
+"""Laws of geometry, on every manifold of the catalogue, each with an oracle that does not use what it tests.
+
+Points are drawn near the manifold by ambient noise, so that no law of projection rests on the code's own normals, and
+derivatives are compared with central differences in float64.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.spatial import cKDTree
+
+from manifold_diffusion.geometry import manifold as geometry
+from tests.catalogue import MANIFOLDS
+
+POINTS = 16
+EXACT, ROUNDED = 1e-10, 1e-4
+
+every_manifold = pytest.mark.parametrize("entry", MANIFOLDS.values(), ids=MANIFOLDS)
+known = {name: entry for name, entry in MANIFOLDS.items() if entry.exact}
+every_known_manifold = pytest.mark.parametrize("entry", known.values(), ids=known)
+smooth = {name: entry for name, entry in MANIFOLDS.items() if entry.smooth}
+every_smooth_manifold = pytest.mark.parametrize("entry", smooth.values(), ids=smooth)
+in_both_precisions = pytest.mark.parametrize("dtype", ["float64", "float32"])
+integrable = {name: entry for name, entry in known.items() if entry.quadrature}
+every_manifold_with_quadrature = pytest.mark.parametrize("entry", integrable.values(), ids=integrable)
+
+
+def keys(count, seed=0):
+    return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(count))
+
+
+def near(entry, manifold, count=POINTS, noise=0.3, seed=0):
+    """Points of the manifold plus ambient Gaussian noise of `noise` times the reach."""
+    x = entry.draw(manifold, keys(count, seed))
+    z = jax.random.normal(jax.random.key(seed + 1), x.shape, x.dtype)
+    return x + noise * entry.reach / np.sqrt(x.shape[1]) * z
+
+
+def size(points):
+    return float(np.max(np.abs(points)))
+
+
+class Observed(NamedTuple):
+    """What a manifold says about points x and coordinates u, all at once, because compiling is what takes the time."""
+
+    x: np.ndarray
+    projected: np.ndarray
+    projected_twice: np.ndarray
+    tangent_part: np.ndarray
+    projector: np.ndarray
+    frame: np.ndarray
+    centre: np.ndarray
+    u: np.ndarray
+    embedded: np.ndarray
+    coordinates: np.ndarray
+    embedded_projected: np.ndarray
+
+
+def observed(entry, dtype="float64") -> Observed:
+    """`Observed` near the manifold, in one precision; shared by the laws below."""
+    return _observed(entry, dtype)
+
+
+@functools.cache
+def _observed(entry, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        manifold = entry.make()
+        x = near(entry, manifold)
+        u = jax.random.uniform(jax.random.key(5), (len(x), manifold.dim), minval=-1.0) * entry.chart_radius
+
+        def look(x, u):
+            y = manifold.project(x)
+            chart = manifold.chart(y)
+            centre = chart.coordinates(y)
+            point = chart.embed(u)
+            columns = jax.vmap(manifold.tangent, in_axes=(None, 0), out_axes=1)
+            return Observed(
+                x=x,
+                projected=y,
+                projected_twice=manifold.project(y),
+                tangent_part=manifold.tangent(y, x - y),
+                projector=columns(y, jnp.eye(len(y))),
+                frame=geometry.tangent_frame(chart, centre),
+                centre=chart.embed(centre),
+                u=u,
+                embedded=point,
+                coordinates=chart.coordinates(point),
+                embedded_projected=manifold.project(point),
+            )
+
+        seen = jax.jit(jax.vmap(look))(x, u)
+        assert all(values.dtype == dtype for values in seen)
+        return Observed(*(np.asarray(values) for values in seen))
+
+
+def differences(f, u, step):
+    """d f / d u by central differences, the derivative last: an oracle for automatic differentiation."""
+    directions = step * np.eye(len(u))
+    both = [[np.asarray(f(jnp.asarray(u + s * v))) for s in (1, -1)] for v in directions]
+    return np.stack([(plus - minus) / (2 * step) for plus, minus in both], axis=-1)
+
+
+def budget(entry, dtype="float64"):
+    """What rounding allows, or the error of the fit where there is one."""
+    return max({"float64": EXACT, "float32": ROUNDED}[dtype], entry.tolerance)
+
+
+# Projection
+
+
+@every_manifold
+@in_both_precisions
+def test_projection_is_idempotent(entry, dtype):
+    seen = observed(entry, dtype)
+    np.testing.assert_allclose(seen.projected_twice, seen.projected, atol=budget(entry, dtype) * size(seen.x))
+
+
+@every_manifold
+@in_both_precisions
+def test_projection_moves_along_the_normal(entry, dtype):
+    """x - Pi(x) is orthogonal to the tangent space, by `tangent` and by the Jacobian of the chart."""
+    seen = observed(entry, dtype)
+    step = seen.x - seen.projected
+    np.testing.assert_allclose(seen.tangent_part, 0, atol=budget(entry, dtype) * size(seen.x))
+    along = np.einsum("ndk,nd->nk", seen.frame, step)
+    np.testing.assert_allclose(along, 0, atol=budget(entry, dtype) * size(seen.x))
+
+
+@every_known_manifold
+def test_projected_points_lie_on_the_manifold(entry):
+    """By an equation of the manifold that is written in the catalogue, not in the package."""
+    y = observed(entry).projected
+    np.testing.assert_allclose([entry.equation(point) for point in y], 0, atol=EXACT * size(y))
+
+
+@every_known_manifold
+def test_no_point_of_the_manifold_is_nearer_than_the_projection(entry, x64):
+    """Against dense points, for queries near and far: also where other sheets of the manifold are close."""
+    manifold = entry.make()
+    dense = np.asarray(entry.dense(manifold))
+    x = near(entry, manifold, 48)
+    if entry.far:
+        far = 0.7 * size(dense) * jax.random.normal(jax.random.key(3), x.shape)
+        x = jnp.concatenate([x, far])
+    distance = np.linalg.norm(x - jax.jit(jax.vmap(manifold.project))(x), axis=1)
+    nearest = cKDTree(dense).query(np.asarray(x))[0]
+    assert np.all(distance <= nearest + budget(entry) * size(dense)), np.max(distance - nearest)
+
+
+@every_smooth_manifold
+def test_the_projection_has_the_tangent_projector_as_its_derivative(entry, x64):
+    """d Pi = P_T on the manifold: projection and tangent are coded apart and have to agree."""
+    if not entry.exact:
+        pytest.skip("an estimated projection jumps where its neighbours change")
+    manifold, seen = entry.make(), observed(entry)
+    project = jax.jit(lambda x: manifold.project(x))
+    derivative = [differences(project, y, 1e-4 * entry.reach) for y in seen.projected[:4]]
+    np.testing.assert_allclose(derivative, seen.projector[:4], atol=1e-6)
+
+
+# Tangent spaces
+
+
+@every_manifold
+@in_both_precisions
+def test_the_tangent_projector_is_an_orthogonal_projector_of_rank_k(entry, dtype):
+    P = observed(entry, dtype).projector
+    tolerance = {"float64": EXACT, "float32": 1e-5}[dtype]
+    np.testing.assert_allclose(P, P.swapaxes(1, 2), atol=tolerance)
+    np.testing.assert_allclose(P @ P, P, atol=tolerance)
+    np.testing.assert_allclose(np.trace(P, axis1=1, axis2=2), entry.make().dim, atol=tolerance * P.shape[1])
+
+
+@every_manifold
+def test_the_chart_spans_the_tangent_space(entry):
+    seen = observed(entry)
+    np.testing.assert_allclose(seen.frame @ seen.frame.swapaxes(1, 2), seen.projector, atol=budget(entry))
+
+
+# Charts
+
+
+@every_manifold
+@in_both_precisions
+def test_coordinates_invert_the_embedding(entry, dtype):
+    seen = observed(entry, dtype)
+    tolerance = {"float64": EXACT, "float32": ROUNDED}[dtype]
+    np.testing.assert_allclose(seen.coordinates, seen.u, atol=tolerance * max(entry.chart_radius, size(seen.x)))
+
+
+@every_manifold
+def test_a_chart_contains_its_centre(entry):
+    seen = observed(entry)
+    np.testing.assert_allclose(seen.centre, seen.projected, atol=budget(entry) * size(seen.x))
+
+
+@every_manifold
+def test_charts_embed_into_the_manifold(entry):
+    seen = observed(entry)
+    np.testing.assert_allclose(seen.embedded_projected, seen.embedded, atol=budget(entry) * size(seen.x))
+
+
+# Differential geometry of charts
+
+
+class Differential(NamedTuple):
+    """The geometry at a point that is not the centre of its chart, and what it takes to check it by differences."""
+
+    jacobian: np.ndarray
+    metric: np.ndarray
+    log_volume: np.ndarray
+    christoffel: np.ndarray
+    second_fundamental_form: np.ndarray
+    mean_curvature: np.ndarray
+    mean_curvature_elsewhere: np.ndarray
+    frame: np.ndarray
+    embed_differences: np.ndarray
+    metric_differences: np.ndarray
+    jacobian_differences: np.ndarray
+
+
+@functools.cache
+def differential(entry) -> Differential:
+    """`Differential` in float64; derivatives "by differences" are central ones, the derivative last."""
+    seen = observed(entry)
+    with jax.enable_x64(True):
+        manifold, step = entry.make(), 1e-5 * entry.chart_radius
+
+        def look(x, u):
+            chart = manifold.chart(x)
+
+            def by_differences(f):
+                both = [jax.vmap(lambda v, s=s: f(u + s * step * v))(jnp.eye(len(u))) for s in (1, -1)]
+                return jnp.moveaxis((both[0] - both[1]) / (2 * step), 0, -1)
+
+            there = manifold.chart(chart.embed(u))
+            return Differential(
+                jacobian=geometry.jacobian(chart, u),
+                metric=geometry.metric_tensor(chart, u),
+                log_volume=geometry.log_volume(chart, u),
+                christoffel=geometry.christoffel(chart, u),
+                second_fundamental_form=geometry.second_fundamental_form(chart, u),
+                mean_curvature=geometry.mean_curvature_vector(chart, u),
+                mean_curvature_elsewhere=geometry.mean_curvature_vector(there, there.coordinates(chart.embed(u))),
+                frame=jnp.hstack([geometry.tangent_frame(chart, u), geometry.normal_frame(chart, u)]),
+                embed_differences=by_differences(chart.embed),
+                metric_differences=by_differences(lambda u: geometry.metric_tensor(chart, u)),
+                jacobian_differences=by_differences(lambda u: geometry.jacobian(chart, u)),
+            )
+
+        there = jax.jit(look)(jnp.asarray(seen.projected[0]), jnp.asarray(seen.u[0]))
+        return Differential(*(np.asarray(values) for values in there))
+
+
+@every_smooth_manifold
+def test_the_metric_is_the_gram_matrix_of_the_derivatives(entry):
+    at = differential(entry)
+    J = at.embed_differences
+    scale = size(J)
+    np.testing.assert_allclose(at.jacobian, J, atol=1e-7 * scale)
+    np.testing.assert_allclose(at.metric, J.T @ J, atol=1e-7 * scale**2)
+    assert np.all(np.linalg.eigvalsh(at.metric) > 0)
+    np.testing.assert_allclose(at.log_volume, 0.5 * np.log(np.linalg.det(J.T @ J)), atol=1e-6)
+
+
+@every_smooth_manifold
+def test_christoffel_symbols_are_those_of_the_metric(entry):
+    """Gamma^m_ij = g^ml (d_i g_lj + d_j g_li - d_l g_ij) / 2 with the metric differentiated numerically."""
+    at = differential(entry)
+    dg = at.metric_differences
+    lowered = 0.5 * (np.einsum("lji->lij", dg) + np.einsum("lij->lij", dg) - np.einsum("ijl->lij", dg))
+    expected = np.einsum("ml,lij->mij", np.linalg.inv(at.metric), lowered)
+    np.testing.assert_allclose(at.christoffel, expected, atol=1e-6 * max(1.0, size(expected)))
+
+
+@every_smooth_manifold
+def test_the_second_fundamental_form_is_the_normal_part_of_the_second_derivative(entry):
+    at = differential(entry)
+    second, J = np.moveaxis(at.jacobian_differences, 0, -1), at.embed_differences
+    II, scale = at.second_fundamental_form, max(1.0, size(at.jacobian_differences))
+    normal = np.eye(len(J)) - J @ np.linalg.pinv(J)
+    np.testing.assert_allclose(II, second @ normal, atol=1e-6 * scale)
+    np.testing.assert_allclose(II, II.swapaxes(0, 1), atol=EXACT * scale)
+    np.testing.assert_allclose(II @ at.jacobian, 0, atol=EXACT * scale * size(J))
+
+
+@every_smooth_manifold
+def test_the_normal_frame_completes_the_tangent_frame(entry):
+    frame = differential(entry).frame
+    np.testing.assert_allclose(frame.T @ frame, np.eye(len(frame)), atol=EXACT)
+
+
+@every_smooth_manifold
+def test_mean_curvature_does_not_depend_on_the_chart(entry):
+    """H at a point, from a chart around it and from another one nearby; estimated charts agree up to the fit."""
+    at = differential(entry)
+    tolerance = max(1e-7, entry.curvature_tolerance) * max(1.0, size(at.mean_curvature))
+    np.testing.assert_allclose(at.mean_curvature_elsewhere, at.mean_curvature, atol=tolerance)
+
+
+@every_smooth_manifold
+def test_principal_curvatures_in_closed_form(entry, x64):
+    if entry.curvatures is None:
+        pytest.skip("no closed form in the catalogue")
+    manifold = entry.make()
+
+    @jax.jit
+    def shape(x, normal):
+        chart = manifold.chart(x)
+        return geometry.shape_operator(chart, chart.coordinates(x), normal)
+
+    for x in observed(entry).projected[:4]:
+        normal, expected = entry.curvatures(x)
+        curvatures = np.sort(np.linalg.eigvals(shape(jnp.asarray(x), jnp.asarray(normal))).real)
+        np.testing.assert_allclose(curvatures, np.sort(expected), atol=entry.curvature_tolerance * size(expected))
+
+
+@every_manifold_with_quadrature
+def test_total_curvature_is_topological(entry, x64):
+    """Gauss-Bonnet on surfaces, the turning number on plane curves: one number that every point enters."""
+    if entry.total_curvature is None:
+        pytest.skip("no topological total in the catalogue")
+    manifold = entry.make()
+    points, weights = manifold.quadrature(entry.quadrature)
+
+    def curvature(x):
+        chart = manifold.chart(x)
+        u = chart.coordinates(x)
+        if manifold.dim == 1:
+            return jnp.sqrt(jnp.sum(geometry.mean_curvature_vector(chart, u) ** 2))
+        II = geometry.second_fundamental_form(chart, u)
+        gauss = jnp.sum(II[0, 0] * II[1, 1]) - jnp.sum(II[0, 1] ** 2)
+        return gauss / jnp.exp(2 * geometry.log_volume(chart, u))
+
+    total = jnp.sum(jax.jit(lambda xs: jax.lax.map(curvature, xs, batch_size=1024))(points) * weights)
+    np.testing.assert_allclose(total, entry.total_curvature, atol=1e-6)
+
+
+# Volume, quadrature, reach, uniform laws
+
+
+@every_known_manifold
+def test_volume_in_closed_form(entry, x64):
+    if entry.volume is None:
+        pytest.skip("no closed form in the catalogue")
+    np.testing.assert_allclose(entry.make().volume(), entry.volume(), rtol=1e-9)
+
+
+@every_manifold_with_quadrature
+def test_quadrature_integrates(entry, x64):
+    """Its weights add up to the volume, its nodes lie on the manifold, and refining it changes no integral."""
+    manifold = entry.make()
+    coarse, fine = (manifold.quadrature(order) for order in (entry.quadrature, 2 * entry.quadrature))
+    np.testing.assert_allclose(jnp.sum(fine[1]), entry.volume(), rtol=entry.quadrature_tolerance)
+    assert np.all(np.asarray(fine[1]) > 0)
+    np.testing.assert_allclose([entry.equation(np.asarray(x)) for x in fine[0][::997]], 0, atol=EXACT * size(fine[0]))
+    w = np.asarray(jax.random.normal(jax.random.key(2), (manifold.ambient_dim,))) / size(fine[0])
+    integrals = [float(np.sum(np.exp(np.asarray(x) @ w) * np.asarray(weight))) for x, weight in (coarse, fine)]
+    np.testing.assert_allclose(*integrals, rtol=entry.quadrature_tolerance)
+
+
+@every_smooth_manifold
+def test_the_reach_is_a_bound(entry, x64):
+    """dist(y - x, tangent space at x) <= |y - x|^2 / (2 reach) for all x, y on M (Federer 1959, theorem 4.18)."""
+    if not entry.exact:
+        pytest.skip("an estimated manifold has no known reach")
+    manifold = entry.make()
+    reach = float(manifold.reach())
+    x, P = observed(entry).projected, observed(entry).projector
+    y = np.asarray(entry.dense(manifold))[::37]
+    chord = y[None] - x[:, None]
+    across = np.linalg.norm(chord - np.einsum("nij,nmj->nmi", P, chord), axis=-1)
+    assert np.all(across <= np.sum(chord**2, -1) / (2 * reach) * (1 + 1e-9) + 1e-12)
+    if entry.reach_is_exact:
+        np.testing.assert_allclose(reach, entry.reach, rtol=1e-12)
+
+
+@every_known_manifold
+def test_uniform_points_fill_cells_in_proportion_to_their_volume(entry):
+    """Chi-square of a parameter whose exact law on the manifold is in the catalogue, in float32, on 20000 points."""
+    manifold = entry.make()
+    x = np.asarray(jax.jit(jax.vmap(manifold.uniform))(keys(20_000, seed=11)), np.float64)
+    for parameter in entry.uniform_parameters:
+        p = parameter(x)
+        assert np.all((p > -1e-3) & (p < 1 + 1e-3))
+        counts = np.histogram(np.clip(p, 0, 1), bins=40, range=(0, 1))[0]
+        assert stats.chisquare(counts).pvalue > 1e-4
+
+
+@every_manifold_with_quadrature
+def test_uniform_points_have_the_moments_of_the_volume(entry):
+    """Means of x, of x x^T and of a cubic against quadrature, within 4.5 standard errors each."""
+    manifold = entry.make()
+    x = np.asarray(jax.jit(jax.vmap(manifold.uniform))(keys(20_000, seed=12)), np.float64)
+    with jax.enable_x64(True):
+        nodes, weights = (np.asarray(a) for a in entry.make().quadrature(entry.quadrature))
+    weights = weights / weights.sum()
+    for f in (lambda x: x, lambda x: (x[:, :, None] * x[:, None, :]).reshape(len(x), -1), lambda x: x**3):
+        sample, expected = f(x), weights @ f(nodes)
+        error = np.sqrt(weights @ (f(nodes) - expected) ** 2 / len(x))
+        assert np.all(np.abs(sample.mean(0) - expected) <= 4.5 * error + 1e-5)
+
+
+# One point or many, compiled or not, in one precision or the other
+
+
+@every_manifold
+def test_a_batch_is_its_points(entry):
+    """vmap and jit change nothing beyond rounding."""
+    manifold = entry.make()
+    seen = observed(entry, "float32")
+    single = manifold.project(jnp.asarray(seen.x[1]))
+    np.testing.assert_allclose(seen.projected[1], single, atol=ROUNDED * size(seen.x))
+
+
+@every_manifold
+def test_float32_stays_within_its_budget_of_float64(entry):
+    """Projection in float32 against float64 on the same points: a few hundred roundings of the extent."""
+    seen = observed(entry, "float32")
+    with jax.enable_x64(True):
+        exact = jax.jit(jax.vmap(entry.make().project))(jnp.asarray(seen.x, jnp.float64))
+    np.testing.assert_allclose(seen.projected, exact, atol=entry.rounding * np.finfo(np.float32).eps * size(exact))
