@@ -112,7 +112,7 @@ def nearest_coordinates(chart: AbstractChart, x: Point, start: Coordinates, radi
 
     The Hessian is J^T J - <x - embed(u), embed''(u)>; where it is not positive definite (x beyond the focal distance) the step is
     a Gauss-Newton step, with J^T J alone. Of the full step, its fractions 1/2, 1/4, 1/16 and 0 the one that ends nearest is taken,
-    so the distance never grows.
+    so the distance never grows beyond rounding.
     """
     eye = jnp.eye(len(start), dtype=x.dtype)
 
@@ -132,8 +132,10 @@ def nearest_coordinates(chart: AbstractChart, x: Point, start: Coordinates, radi
         move = jnp.linalg.solve(matrix + jnp.finfo(x.dtype).tiny * eye, dot(J.T, residual))
         tries = jnp.asarray([1.0, 0.5, 0.25, 0.0625, 0.0], x.dtype)
         candidates = jax.vmap(lambda s: _into_ball(u + s * move, start, radius))(tries)
-        best = jnp.argmin(jax.vmap(half_square)(candidates))
-        return candidates[best], None
+        ends = jax.vmap(half_square)(candidates)
+        # Close to the minimum the values differ by rounding alone, and the longest step is the most exact one.
+        rounding = 8 * jnp.finfo(x.dtype).eps * (ends[-1] + jnp.sqrt(ends[-1] * jnp.sum(x * x)))
+        return candidates[jnp.argmax(ends <= jnp.min(ends) + rounding)], None
 
     return jax.lax.scan(step, start, None, length=steps)[0]
 
