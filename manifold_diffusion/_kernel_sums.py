@@ -150,6 +150,8 @@ def per_block(mixture: Atoms, f, x: Float[Array, "m d"], sigma: Float[Array, " m
     return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 1).reshape(-1, *a.shape[1:-1])[:m], out)
 
 
+# Compiled once per shape, so that a call outside of jit does not compile its loops anew.
+@jax.jit
 def _shift(mixture: Atoms, x: Float[Array, "m d"], sigma: Float[Array, " m"]):
     mean, log_z = per_block(mixture, functools.partial(_block_shift, mixture), x, sigma)
     return (mean - (x - mixture.centre[None, :])) / sigma[:, None], log_z

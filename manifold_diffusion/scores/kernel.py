@@ -3,11 +3,11 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Num
 
 from manifold_diffusion import _kernel_covariance as posterior
 from manifold_diffusion._kernel_sums import Atoms, atoms
-from manifold_diffusion._types import Point, Points, Scalar
+from manifold_diffusion._types import Point, Scalar
 
 
 class KernelScore(eqx.Module):
@@ -25,7 +25,8 @@ class KernelScore(eqx.Module):
 
     mixture: Atoms
 
-    def __init__(self, data: Points, weights: Float[Array, " n"] | None = None):
+    # The shapes are checked by hand, for an error that names the remedy.
+    def __init__(self, data: Num[ArrayLike, "..."], weights: Num[ArrayLike, "..."] | None = None):
         data = _floating(data)
         if data.ndim != 2 or 0 in data.shape:
             raise ValueError(f"data must be (points, dimensions) with at least one of each, got shape {data.shape}")
@@ -46,6 +47,6 @@ class KernelScore(eqx.Module):
         return posterior.log_density(self.mixture, x, jnp.asarray(sigma, x.dtype))
 
 
-def _floating(a) -> Array:
+def _floating(a: ArrayLike) -> Array:
     a = jnp.asarray(a)
     return a if jnp.issubdtype(a.dtype, jnp.floating) else a.astype(jnp.result_type(float))

@@ -72,8 +72,9 @@ class QuadratureScore(eqx.Module):
 
     It is the score of p_sigma up to the error of the quadrature, while sigma is above `spacing`, the largest distance
     between neighbouring nodes: with equal spacing h the relative error of a Gaussian integral is about 2 exp(-2 pi^2
-    sigma^2 / h^2) (Poisson summation), 5e-9 at sigma = h and 1 % at sigma = h / 2. Below it is the score of the
-    nodes: ask `resolves`.
+    s^2 / h^2) (Poisson summation), 5e-9 at s = h and 1 % at s = h / 2. Here s is the width of the posterior on M:
+    sigma near M, less outside of a convex M, sigma / sqrt|x| for the unit sphere. Below the spacing this is the score
+    of the nodes: ask `resolves`.
     """
 
     mixture: Atoms
