@@ -41,6 +41,7 @@ from manifold_diffusion.evaluation.transport import (
     circular_wasserstein,
     empirical_transport_bound,
     expected_transport_bound,
+    uniform_circular_wasserstein,
     unit_ball_volume,
     wasserstein,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "support_distance",
     "total_variation",
     "two_nearest",
+    "uniform_circular_wasserstein",
     "unit_ball_volume",
     "wasserstein",
 ]

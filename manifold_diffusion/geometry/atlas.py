@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from manifold_diffusion._neighbours import NeighbourIndex
 from manifold_diffusion._numerics import dot
 from manifold_diffusion._types import Coordinates, Point, Points, Scalar
-from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, nearest_coordinates, tangent_frame
+from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, safeguarded_newton, tangent_frame
 
 _CHUNK = 4096
 
@@ -42,8 +42,25 @@ class PolynomialChart(AbstractChart):
         return dot(self.frame.T, x - self.centre)
 
     def foot(self, x: Point) -> Coordinates:
-        """Coordinates of the nearest point of the graph over the ball of the fitted data."""
-        return nearest_coordinates(self, x, self.start(x), self.scale, steps=5)
+        """Coordinates of the nearest point of the graph over the ball of the fitted data.
+
+        With a = F^T (x - centre), w = C (x - centre) and P = C C^T, the squared distance is |a - u|^2 + scale^2 m^T P m - 2 scale m^T w
+        up to a constant (F^T C^T = 0), so the steps cost O(monomials^2), whatever d is.
+        """
+        offset = x - self.centre
+        along, across = dot(self.frame.T, offset), dot(self.coefficients, offset)
+        gram = dot(self.coefficients, self.coefficients.T)
+
+        def half_square(u):
+            m = monomials(u / self.scale, self.degree)
+            gap = along - u
+            return 0.5 * jnp.sum(gap * gap) + self.scale * (0.5 * self.scale * dot(m, dot(gram, m)) - dot(m, across))
+
+        def metric(u):
+            slope = jax.jacfwd(lambda v: self.scale * monomials(v / self.scale, self.degree))(u)
+            return jnp.eye(len(u), dtype=u.dtype) + dot(slope.T, dot(gram, slope))
+
+        return safeguarded_newton(half_square, metric, self.start(x), jnp.zeros_like(along), self.scale, steps=5)
 
     def start(self, x: Point) -> Coordinates:
         """The coordinates of x, brought into the ball of the fitted data."""

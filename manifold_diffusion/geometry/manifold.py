@@ -5,6 +5,7 @@ point; batch them with `jax.vmap`. All formulas are classical (e.g. do Carmo, Ri
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -107,35 +108,43 @@ def shape_operator(chart: AbstractChart, u: Coordinates, normal: Point) -> Float
     return jnp.linalg.solve(metric_tensor(chart, u), II)
 
 
-def nearest_coordinates(chart: AbstractChart, x: Point, start: Coordinates, radius: float | Scalar = jnp.inf, steps: int = 8) -> Coordinates:
-    """argmin_u |x - embed(u)|^2 over |u - start| <= radius, by Newton steps from `start`.
+def nearest_coordinates(
+    chart: AbstractChart, x: Point, start: Coordinates, radius: float | Scalar = jnp.inf, steps: int = 8
+) -> Coordinates:
+    """argmin_u |x - embed(u)|^2 over |u - start| <= radius, by `safeguarded_newton` from `start`.
 
-    The Hessian is J^T J - <x - embed(u), embed''(u)>; where it is not positive definite (x beyond the focal distance) the step is
-    a Gauss-Newton step, with J^T J alone. Of the full step, its fractions 1/2, 1/4, 1/16 and 0 the one that ends nearest is taken,
-    so the distance never grows beyond rounding.
+    The Hessian is J^T J - <x - embed(u), embed''(u)>; where it is not positive definite (x beyond the focal distance) J^T J alone
+    stands in, which makes the step a Gauss-Newton step.
     """
-    eye = jnp.eye(len(start), dtype=x.dtype)
 
     def half_square(u):
         residual = x - chart.embed(u)
         return 0.5 * jnp.sum(residual * residual)
 
+    return safeguarded_newton(half_square, lambda u: metric_tensor(chart, u), start, start, radius, steps)
+
+
+def safeguarded_newton(
+    objective: Callable[[Coordinates], Scalar],
+    fallback: Callable[[Coordinates], Float[Array, "k k"]],
+    start: Coordinates,
+    centre: Coordinates,
+    radius: float | Scalar,
+    steps: int,
+) -> Coordinates:
+    """A local minimum of the objective over |u - centre| <= radius, by `steps` Newton steps from `start`.
+
+    Where the Hessian is not positive definite the matrix `fallback(u)` stands in for it. Of the full step, its fractions 1/2,
+    1/4, 1/16 and 0 the one that ends lowest is taken, so the objective never grows.
+    """
+    fractions = jnp.asarray([1.0, 0.5, 0.25, 0.0625, 0.0], start.dtype)
+
     def step(u, _):
-        J = jacobian(chart, u)
-        residual = x - chart.embed(u)
-        gram = dot(J.T, J)
-        bend = jnp.einsum("dij,d->ij", jax.jacfwd(jax.jacfwd(chart.embed))(u), residual, precision="highest")
-        hessian = gram - bend
-        factor = jnp.linalg.cholesky(hessian)
-        convex = jnp.all(jnp.isfinite(factor))
-        matrix = jnp.where(convex, hessian, gram)
-        move = jnp.linalg.solve(matrix + jnp.finfo(x.dtype).tiny * eye, dot(J.T, residual))
-        tries = jnp.asarray([1.0, 0.5, 0.25, 0.0625, 0.0], x.dtype)
-        candidates = jax.vmap(lambda s: _into_ball(u + s * move, start, radius))(tries)
-        ends = jax.vmap(half_square)(candidates)
-        # Close to the minimum the values differ by rounding alone, and the longest step is the most exact one.
-        rounding = 8 * jnp.finfo(x.dtype).eps * (ends[-1] + jnp.sqrt(ends[-1] * jnp.sum(x * x)))
-        return candidates[jnp.argmax(ends <= jnp.min(ends) + rounding)], None
+        hessian = jax.hessian(objective)(u)
+        convex = jnp.all(jnp.isfinite(jnp.linalg.cholesky(hessian)))
+        move = -jnp.linalg.solve(jnp.where(convex, hessian, fallback(u)), jax.grad(objective)(u))
+        candidates = jax.vmap(lambda fraction: _into_ball(u + fraction * move, centre, radius))(fractions)
+        return candidates[jnp.argmin(jax.vmap(objective)(candidates))], None
 
     return jax.lax.scan(step, start, None, length=steps)[0]
 

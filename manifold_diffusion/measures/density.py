@@ -70,23 +70,41 @@ class Density(AbstractMeasure):
         return self.log_weight(x) - self.log_normaliser.astype(x.dtype)
 
 
-def jump(manifold: AbstractManifold, direction: Point, ratio: float = 3.0, log_normaliser: float | Scalar | None = None) -> Density:
-    """The density that is `ratio` times as high where <direction, x> > 0 as elsewhere: a jump along a hyperplane section."""
-    direction = jnp.asarray(direction, dtype=float)
+class _Jump(eqx.Module):
+    # Modules rather than closures, so that a program compiled for one density serves every other of the kind.
+    direction: Point
+    log_ratio: Scalar
 
-    def log_weight(x):
-        return jnp.where(jnp.sum(direction.astype(x.dtype) * x) > 0, jnp.log(ratio), 0.0).astype(x.dtype)
-
-    return Density(manifold, log_weight, jnp.log(max(ratio, 1.0)), log_normaliser)
+    def __call__(self, x: Point) -> Scalar:
+        return jnp.where(jnp.sum(self.direction.astype(x.dtype) * x) > 0, self.log_ratio, 0.0).astype(x.dtype)
 
 
-def kink(manifold: AbstractManifold, direction: Point, strength: float = 1.0, log_normaliser: float | Scalar | None = None) -> Density:
+class _Kink(eqx.Module):
+    direction: Point
+    strength: Scalar
+
+    def __call__(self, x: Point) -> Scalar:
+        return -(self.strength * jnp.abs(jnp.sum(self.direction.astype(x.dtype) * x))).astype(x.dtype)
+
+
+def jump(
+    manifold: AbstractManifold, direction, ratio: float = 3.0, log_normaliser: float | Scalar | None = None
+) -> Density:
+    """The density that is `ratio` times as high where <direction, x> > 0 as elsewhere: a jump along a hyperplane section.
+
+    `log_normaliser` as in `Density`; for a manifold symmetric about the hyperplane it is log((ratio + 1) volume / 2).
+    """
+    if not ratio > 0:
+        raise ValueError(f"the ratio of a jump must be positive, got {ratio}")
+    weight = _Jump(jnp.asarray(direction, dtype=float), jnp.log(jnp.asarray(ratio, dtype=float)))
+    return Density(manifold, weight, jnp.maximum(weight.log_ratio, 0.0), log_normaliser)
+
+
+def kink(
+    manifold: AbstractManifold, direction, strength: float = 1.0, log_normaliser: float | Scalar | None = None
+) -> Density:
     """The density proportional to exp(-strength |<direction, x>|): continuous, not differentiable where <direction, x> = 0."""
-    direction = jnp.asarray(direction, dtype=float)
-    if strength < 0:
+    if not strength >= 0:
         raise ValueError(f"the strength of a kink must not be negative, got {strength}")
-
-    def log_weight(x):
-        return -strength * jnp.abs(jnp.sum(direction.astype(x.dtype) * x))
-
-    return Density(manifold, log_weight, 0.0, log_normaliser)
+    weight = _Kink(jnp.asarray(direction, dtype=float), jnp.asarray(strength, dtype=float))
+    return Density(manifold, weight, 0.0, log_normaliser)

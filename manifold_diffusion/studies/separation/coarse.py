@@ -14,21 +14,19 @@ import numpy as np
 from manifold_diffusion._neighbours import NeighbourIndex, self_nearest
 from manifold_diffusion._types import Key, Points
 from manifold_diffusion.evaluation import unit_ball_volume
-from manifold_diffusion.geometry import AbstractManifold, EstimatedAtlas, default_neighbours, fit_chart
-from manifold_diffusion.measures import Density, Uniform, draw
+from manifold_diffusion.geometry import AbstractManifold, Ellipsoid, EstimatedAtlas, Torus, default_neighbours, fit_chart
+from manifold_diffusion.measures import Density, Uniform, draw, jump
 from manifold_diffusion.measures.poisson import poisson_neighbours
 
 SEPARATION = "S"
 PAPER = "Manifold Generalization Provably Proceeds Memorization in Diffusion Models, arXiv 2603.23792"
-_CHUNK = 100_000
 _EXTREME = 3.146
 """c - 1 - log c = 1: the emptiest of N balls that expect c log N points holds log N of them."""
 
 
 def sample(measure: Uniform | Density, key: Key, size: float) -> Points:
-    """`size` draws, made a hundred thousand at a time so that one compiled program serves every large size."""
-    size = int(size)
-    return draw(measure.sample, key, size, chunk=_CHUNK if size > _CHUNK else None)
+    """`size` draws."""
+    return draw(measure.sample, key, int(size))
 
 
 def switching_level(data: Points) -> float:
@@ -38,6 +36,11 @@ def switching_level(data: Points) -> float:
     if len(points) <= 20_000:
         return float(self_nearest(points, count)[0].max()) / 2
     return float(NeighbourIndex(data).search(points[:20_000], count + 1)[0].max()) / 2
+
+
+def half_and_half(manifold: Ellipsoid | Torus, direction) -> Density:
+    """Density 3:1 across a plane through the centre of symmetry, so that it is (3 + 1) vol / 2 that normalises it."""
+    return jump(manifold, direction, 3.0, jnp.log(2 * manifold.volume()))
 
 
 def expected_switching_level(manifold: AbstractManifold, log_size: float) -> float:

@@ -19,13 +19,14 @@ from manifold_diffusion.geometry import (
     Torus,
     random_frame,
 )
-from manifold_diffusion.measures import Density, Uniform, draw, jump
+from manifold_diffusion.measures import Density, Uniform, draw
 from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid
 from manifold_diffusion.studies.separation.coarse import (
     PAPER,
     SEPARATION,
     atlases,
     coarse_distances,
+    half_and_half,
     local_coarse_distances,
     noised,
     off_manifold,
@@ -46,10 +47,6 @@ def _slopes(experiment: str, degrees: Degrees, dim: int, tolerance: dict[int, fl
 
 def _grids(cpu: tuple[float, ...], replicates: int, smoke: tuple[float, ...], gpu: tuple[float, ...] | None = None) -> dict[str, Grid]:
     return {"cpu": Grid(cpu, replicates), "smoke": Grid(smoke, 2), "gpu": Grid(gpu or cpu, 2 * replicates)}
-
-
-def _ellipsoid(axes: tuple[float, ...]) -> AbstractManifold:
-    return Ellipsoid(axes)
 
 
 def _support(name: str, axes: tuple[float, ...], degrees: Degrees, queries: int, grids: dict[str, Grid]) -> Experiment:
@@ -113,8 +110,8 @@ S2 = Claim(
     statement="The whole reverse SDE, kernel score down to sigma_0 and projection score below, keeps the rate N^{-(p+1)/k}.",
     source=PAPER,
     experiments=(
-        _sampler_experiment("ellipse", lambda: jump(Ellipsoid((1.0, 0.6)), jnp.asarray([1.0, 0.0])), 3, 1000, _grids((256, 512, 1024, 2048), 8, (128, 512))),
-        _sampler_experiment("torus", lambda: jump(Torus(1.0, 0.5), jnp.asarray([1.0, 0.0, 0.0])), 3, 1000, _grids((4000, 16_000, 64_000), 3, (1000, 4000))),
+        _sampler_experiment("ellipse", lambda: half_and_half(Ellipsoid((1.0, 0.6)), (1.0, 0.0)), 3, 1000, _grids((256, 512, 1024, 2048), 8, (128, 512))),
+        _sampler_experiment("torus", lambda: half_and_half(Torus(1.0, 0.5), (1.0, 0.0, 0.0)), 3, 1000, _grids((4000, 16_000, 64_000), 3, (1000, 4000))),
         _sampler_experiment("S^3", lambda: Uniform(Sphere(3)), 1, 1000, _grids((1000, 4000, 16_000), 3, (1000, 4000))),
     ),
     checks=(

@@ -1,0 +1,9 @@
+"""Every claim there is, and the names of their groups."""
+
+from manifold_diffusion.studies.claim import Claim
+from manifold_diffusion.studies.separation import CLAIMS as SEPARATION
+
+CLAIMS: tuple[Claim, ...] = SEPARATION
+
+GROUPS = {"separation": "S"}
+"""A word for each group, besides its letter."""

@@ -1,0 +1,209 @@
+"""S4, S5: which balls of the manifold the generated law reaches, and from which radius on."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from manifold_diffusion._neighbours import NeighbourIndex, nearest
+from manifold_diffusion._numerics import dot
+from manifold_diffusion._types import Key, Points
+from manifold_diffusion.evaluation.generated_law import (
+    HypersurfaceFrame,
+    ball_ratio,
+    coverage_radius,
+    hypersurface_frame,
+    local_generated_density,
+)
+from manifold_diffusion.geometry import AbstractManifold, Ellipsoid, default_neighbours, fit_chart
+from manifold_diffusion.measures import Density, draw
+from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid
+from manifold_diffusion.studies.separation.coarse import PAPER, SEPARATION, half_and_half, sample, switching_level
+
+_CHUNK = 4096
+_FACTOR = 4.0
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _patch_offsets(neighbourhoods, centres, dim, degree):
+    def one(neighbourhood, y):
+        chart = fit_chart(neighbourhood, y, dim, degree)
+        gap = y - chart.embed(chart.foot(y))
+        return jnp.sqrt(jnp.sum(gap * gap))
+
+    return jax.vmap(one)(neighbourhoods, centres)
+
+
+def patch_offsets(data: Points, centres: Points, dim: int, degree: int, neighbours: int) -> np.ndarray:
+    """Distance of each centre to the polynomial patch fitted around its nearest datum."""
+    points, queries = np.asarray(data), np.asarray(centres)
+    index = NeighbourIndex(data)
+    anchors = points[index.search(queries, 1)[1][:, 0]]
+    pieces = []
+    for start in range(0, len(queries), _CHUNK):
+        block = slice(start, start + _CHUNK)
+        short = _CHUNK - len(queries[block])
+        around = np.pad(index.search(anchors[block], neighbours)[1], ((0, short), (0, 0)), mode="edge")
+        ys = np.pad(queries[block], ((0, short), (0, 0)), mode="edge")
+        pieces.append(np.asarray(_patch_offsets(points[around], ys, dim, degree))[: _CHUNK - short])
+    return np.concatenate(pieces)
+
+
+@jax.jit
+def hypersurface_frames(manifold: AbstractManifold, centres: Points) -> HypersurfaceFrame:
+    """The frame of the closed form at each centre."""
+    return jax.vmap(lambda y: hypersurface_frame(manifold, y))(centres)
+
+
+def local_densities(measure: Density, data: Points, frames: HypersurfaceFrame, level: float) -> np.ndarray:
+    """The density of the projected generated law at the frames, from enough neighbours to lose less than 1e-3 of it."""
+    return np.asarray(local_generated_density(frames, data, level, math.ceil(16 * math.log(len(data)))))
+
+
+@jax.jit
+def ball_densities(measure: Density, frames: HypersurfaceFrame, radius: jax.Array) -> jax.Array:
+    """Mean density of the measure over the small ball around each frame's point, by nodes in the tangent disc."""
+    rings = (np.arange(8) + 0.5) / 8
+    angles = 2 * np.pi * (np.arange(24) + 0.5) / 24
+    disc = np.stack([np.outer(np.sqrt(rings), f(angles)).ravel() for f in (np.cos, np.sin)], 1)
+    nodes = np.concatenate([-rings, rings])[:, None] if measure.manifold.dim == 1 else disc
+
+    def one(frame):
+        around = frame.point[None, :] + radius * dot(jnp.asarray(nodes, radius.dtype), frame.tangent.T)
+        return jnp.mean(jnp.exp(jax.vmap(measure.log_density)(around)))
+
+    return jax.lax.map(one, frames, batch_size=_CHUNK)
+
+
+def _coverage(key: Key, size: float, *, axes: tuple[float, ...], betas: tuple[int, ...]):
+    """Ratios of ball masses, generated over true, at delta = N^{-beta/(4k)}; and the share of balls without a datum."""
+    measure = half_and_half(Ellipsoid(axes), jnp.eye(len(axes))[0])
+    k = measure.manifold.dim
+    data_key, centre_key = jax.random.split(key)
+    data, centres = sample(measure, data_key, size), draw(measure.manifold.uniform, centre_key, 4096)
+    frames = hypersurface_frames(measure.manifold, centres)
+    generated = local_densities(measure, data, frames, switching_level(data))
+    nearest_datum = nearest(data, centres, 1)[0][:, 0]
+    outcome = {}
+    for beta in betas:
+        delta = size ** (-beta / (4 * k))
+        true = np.asarray(ball_densities(measure, frames, jnp.asarray(delta)))
+        offsets = patch_offsets(data, centres, k, beta - 1, default_neighbours(k, beta - 1))
+        ratios = np.asarray(ball_ratio(generated / true, offsets, delta, k))
+        outcome[f"coarse beta={beta}"] = {"smallest ratio": float(ratios.min()), "largest ratio": float(ratios.max())}
+        outcome[f"memoriser beta={beta}"] = {"empty balls": float(np.mean(nearest_datum > delta))}
+    return outcome
+
+
+def _coverage_experiment(name: str, axes: tuple[float, ...], betas: tuple[int, ...], grids: dict[str, Grid]) -> Experiment:
+    methods = tuple(f"{who} beta={beta}" for beta in betas for who in ("coarse", "memoriser"))
+    return Experiment(name, partial(_coverage, axes=axes, betas=betas), methods, grids)
+
+
+def _coverage_checks(experiment: str, beta: int, min_size: float) -> tuple[Check, ...]:
+    return (
+        Check(experiment, f"coarse beta={beta}", "smallest ratio", "at_least", 1 / _FACTOR, 0.0, min_size=min_size),
+        Check(experiment, f"coarse beta={beta}", "largest ratio", "at_most", _FACTOR, 0.0, min_size=min_size),
+        Check(experiment, f"memoriser beta={beta}", "empty balls", "at_least", 0.6, 0.0, min_size=min_size),
+    )
+
+
+S4 = Claim(
+    id="S4",
+    group=SEPARATION,
+    title="coverage",
+    statement="At radius N^{-beta/(4k)} every ball has its true mass up to a factor 4 under the coarse law; the memoriser leaves most empty.",
+    source=PAPER,
+    experiments=(
+        _coverage_experiment(
+            "ellipse", (1.0, 0.7), (4, 6), {"smoke": Grid((512, 1024), 2), "cpu": Grid((128, 512, 2048, 8192), 6), "gpu": Grid((128, 512, 2048, 8192, 32_768), 20)}
+        ),
+        _coverage_experiment(
+            "ellipsoid", (1.0, 1.2, 1.4), (4, 6), {"smoke": Grid((16_000,), 2), "cpu": Grid((1000, 4000, 16_000, 64_000), 4), "gpu": Grid((1000, 4000, 16_000, 64_000, 256_000), 10)}
+        ),
+    ),
+    checks=(
+        *_coverage_checks("ellipse", 4, 512),
+        *_coverage_checks("ellipse", 6, 512),
+        *_coverage_checks("ellipsoid", 4, 4000),
+        *_coverage_checks("ellipsoid", 6, 16_000),
+    ),
+    log_y=False,
+)
+
+
+def empirical_coverage_scale(measure: Density, data: Points, centres: Points, neighbours: int) -> float:
+    """The radius beyond which every ball B(y, radius) holds between 1/4 and 4 times its true share of the data.
+
+    With d_1 <= d_2 <= .. the distances of the data to y and v = N rho(y) omega_k, a ball of radius just under d_j holds j - 1 data
+    where it expects v d_j^k, and from d_j on j data until d_{j+1}. Balls are small, so their volume is omega_k radius^k.
+    """
+    k = measure.manifold.dim
+    omega = 2.0 if k == 1 else math.pi
+    distances = nearest(data, centres, neighbours)[0]
+    expected = len(data) * np.exp(np.asarray(jax.vmap(measure.log_density)(centres)))[:, None] * omega
+    j = np.arange(1, neighbours + 1)[None, :]
+    too_few = np.where(j - 1 < expected * distances**k / _FACTOR, distances, 0.0)
+    until = np.concatenate([distances[:, 1:], np.full((len(distances), 1), np.inf)], axis=1)
+    enough = (j / (_FACTOR * expected)) ** (1 / k)
+    too_many = np.where(enough > distances, np.minimum(enough, until), 0.0)
+    return float(max(too_few.max(), too_many.max()))
+
+
+def _coverage_scale(key: Key, size: float, *, axes: tuple[float, ...], degrees: tuple[int, ...]):
+    """The coverage scale at 2N centres, for patches over 6 log N neighbours and for the data themselves."""
+    measure = half_and_half(Ellipsoid(axes), jnp.eye(len(axes))[0])
+    k = measure.manifold.dim
+    data_key, centre_key = jax.random.split(key)
+    data = sample(measure, data_key, size)
+    centres = sample(measure, centre_key, 2 * size)
+    neighbours = math.ceil(6 * math.log(size))
+    generated = local_densities(measure, data, hypersurface_frames(measure.manifold, centres), switching_level(data))
+    true = np.exp(np.asarray(jax.vmap(measure.log_density)(centres)))
+    outcome = {"empirical": {"scale": empirical_coverage_scale(measure, data, centres, neighbours)}}
+    for degree in degrees:
+        offsets = patch_offsets(data, centres, k, degree, neighbours)
+        scale = np.asarray(coverage_radius(generated / true, offsets, k, _FACTOR))
+        outcome[f"p={degree}"] = {"scale": float(scale.max())}
+    return outcome
+
+
+def _scale_experiment(name: str, axes: tuple[float, ...], degrees: tuple[int, ...], grids: dict[str, Grid]) -> Experiment:
+    methods = ("empirical", *(f"p={p}" for p in degrees))
+    return Experiment(name, partial(_coverage_scale, axes=axes, degrees=degrees), methods, grids)
+
+
+def _scale_check(experiment: str, method: str, relation, expected: float, tolerance: float, note: str = "") -> Check:
+    return Check(experiment, method, "scale", relation, expected, tolerance, abscissa="size/log(size)", smoke_tolerance=0.6, note=note)
+
+
+_GUARANTEED = "guaranteed: at most -beta/(4k)"
+_CONJECTURED = "conjectured for the coarse law: -beta/k"
+
+S5 = Claim(
+    id="S5",
+    group=SEPARATION,
+    title="coverage scale",
+    statement="The radius from which on all balls are covered falls at least as (N/log N)^{-beta/(4k)}, in fact as -beta/k; for the data, -1/k.",
+    source=PAPER + "; the exponent -beta/k by an elementary argument (derived)",
+    experiments=(
+        _scale_experiment(
+            "ellipse", (1.0, 0.7), (1, 2, 3, 4), {"smoke": Grid((512, 2048), 2), "cpu": Grid((512, 1024, 2048, 4096, 8192), 10), "gpu": Grid((512, 1024, 2048, 4096, 8192), 40)}
+        ),
+        _scale_experiment(
+            "ellipsoid", (1.0, 1.2, 1.4), (1, 2, 3), {"smoke": Grid((2000, 8000), 2), "cpu": Grid((2000, 4000, 8000, 16_000, 32_000), 10), "gpu": Grid((4000, 16_000, 64_000, 256_000), 20)}
+        ),
+    ),
+    checks=(
+        *(_scale_check("ellipse", f"p={p}", "slope_at_most", -(p + 1) / 4, 0.0, _GUARANTEED) for p in (1, 2, 3, 4)),
+        *(_scale_check("ellipsoid", f"p={p}", "slope_at_most", -(p + 1) / 8, 0.0, _GUARANTEED) for p in (1, 2, 3)),
+        *(
+            _scale_check("ellipsoid", f"p={p}", "slope", -(p + 1) / 2, tolerance, _CONJECTURED)
+            for p, tolerance in ((1, 0.1), (2, 0.2), (3, 0.15))
+        ),
+        _scale_check("ellipsoid", "empirical", "slope", -0.5, 0.08),
+        _scale_check("ellipse", "empirical", "slope", -1.0, 0.08),
+    ),
+)
