@@ -1,7 +1,8 @@
 """Nearest neighbours: exact, on the host for concrete arrays, and inside compiled programs.
 
-On a CPU and in low dimension a k-d tree (scipy) answers; inside a compiled program it is reached by `jax.pure_callback`.
-Elsewhere distances are streamed over blocks of the data, with the k best kept, so that no (queries, data, d) array exists.
+On a CPU and in low dimension a k-d tree (scipy) answers; inside a compiled program it is reached by
+`jax.pure_callback`. Elsewhere distances are streamed over blocks of the data, with the k best kept, so that no
+(queries, data, d) array exists.
 """
 
 import itertools
@@ -23,7 +24,9 @@ _BLOCK = 2048
 
 
 def nearest(points, queries, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and indices, both (m, k) and sorted, of the k points (n, d) nearest to each query (m, d); on the host."""
+    """Distances and indices, both (m, k) and sorted, of the k points (n, d) nearest to each query (m, d); on the
+    host.
+    """
     points, queries = np.asarray(points), np.asarray(queries)
     _check_count(len(points), k)
     return _search(_tree(points) if points.shape[1] <= _TREE_DIM else points, queries, k)
@@ -57,8 +60,8 @@ _handles = itertools.count()
 class NeighbourIndex(eqx.Module):
     """The points, ready to be searched: `index(x, k)` gives the indices of the k points nearest to x, nearest first.
 
-    Single-point, and works under jit, vmap and scan. Built from concrete points in dimension <= 16 on a CPU it owns a k-d tree
-    (logarithmic queries); otherwise it streams over the points. Indices carry no gradient.
+    Single-point, and works under jit, vmap and scan. Built from concrete points in dimension <= 16 on a CPU it owns a
+    k-d tree (logarithmic queries); otherwise it streams over the points. Indices carry no gradient.
     """
 
     points: Points

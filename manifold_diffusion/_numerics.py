@@ -71,9 +71,18 @@ _LAYOUT = {"float32": (jnp.int32, 23, 5), "float64": (jnp.int64, 52, 11)}
 
 @functools.cache
 def _exp2_polynomial(degree: int) -> tuple[float, ...]:
-    """Coefficients, lowest first, of 2^f on [-1/2, 1/2], by interpolation at Chebyshev nodes."""
-    fit = np.polynomial.Chebyshev.interpolate(np.exp2, degree, domain=[-0.5, 0.5])
-    return tuple(float(c) for c in fit.convert(kind=np.polynomial.Polynomial).coef)
+    """Coefficients, lowest first, of 2^f = 1 + f q(f) on [-1/2, 1/2], q by interpolation at Chebyshev nodes.
+
+    2^-0 = 1 exactly: a running sum that is multiplied by it many times must not drift.
+    """
+    log_2 = math.log(2)
+    quotient = np.polynomial.Chebyshev.interpolate(
+        # The middle node is within rounding of 0, where the quotient is its limit.
+        lambda f: np.where(np.abs(f) < 1e-9, log_2, np.expm1(f * log_2) / np.where(f == 0, 1, f)),
+        degree - 1,
+        domain=[-0.5, 0.5],
+    )
+    return (1.0, *(float(c) for c in quotient.convert(kind=np.polynomial.Polynomial).coef))
 
 
 def lowest(w: Float[Array, "n m"]) -> Float[Array, " m"]:

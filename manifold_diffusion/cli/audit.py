@@ -17,14 +17,17 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Read, audit, show, write."""
     arguments = _arguments(options)
     folder = _checked_folder(options.out, arguments)
-    samples = {name: _read(options, file) for name, file in _files(options).items()}
-    for sample in samples.values():
+    data = _read(options, options.data)
+    generated, held_out = (None if f is None else _read(options, f) for f in (options.generated, options.held_out))
+    for sample in (data, generated, held_out):
         for note in sample.notes if sample else ():
             console.note(note)
     try:
-        rows = {name: None if sample is None else sample.rows for name, sample in samples.items()}
         found = evaluation.audit(
-            rows["data"], rows["generated"], rows["held_out"], key=jax.random.key(options.seed)
+            data.rows,
+            generated and generated.rows,
+            held_out and held_out.rows,
+            key=jax.random.key(options.seed),
         ).as_dict()
     except ValueError as error:
         raise InputError(f"{options.data}: {error}") from error
@@ -42,9 +45,7 @@ def _files(options: argparse.Namespace) -> dict[str, str | None]:
     return {"data": options.data, "generated": options.generated, "held_out": options.held_out}
 
 
-def _read(options: argparse.Namespace, file: str | None) -> Points | None:
-    if file is None:
-        return None
+def _read(options: argparse.Namespace, file: str) -> Points:
     array = options.array if file == options.data or file.lower().endswith(".npz") else None
     return read_points(file, array, options.coordinates == "latlon", options.drop_bad)
 

@@ -23,10 +23,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
 def expectation(check: Check) -> str:
     """What a check expects, in short, such as -1.5 +- 0.05 or <= 0.2."""
     one_sided = check.relation in ("slope_at_most", "at_least", "at_most")
-    band = "" if one_sided and not check.tolerance else f" {'+' if one_sided else '+-'} {check.tolerance:g}"
+    band = "" if one_sided and not check.tolerance else f" {'+' if one_sided else '+-'} {check.tolerance:.4g}"
     if check.relation == "at_least":
         band = band.replace("+", "-")
-    return f"{_SIGNS[check.relation]}{check.expected:g}{band}"
+    return f"{_SIGNS[check.relation]}{check.expected:.4g}{band}"
 
 
 def _expectations(claim: Claim) -> str:

@@ -16,6 +16,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line without a usage dump."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise instead of printing and leaving."""
         raise UsageError(f"{message}; see {self.prog} --help")
 
 

@@ -6,17 +6,9 @@ from collections.abc import Sequence
 from manifold_diffusion.cli.claims import expectation
 from manifold_diffusion.cli.console import Console, InputError, number, table
 from manifold_diffusion.studies import Event, Result, verify
-from manifold_diffusion.studies.catalogue import CLAIMS
+from manifold_diffusion.studies.catalogue import CLAIMS, GROUPS
 from manifold_diffusion.studies.claim import Check, Claim
 
-_GROUPS = {
-    "separation": "S",
-    "geometry": "G",
-    "discretisation": "D",
-    "memorisation": "M",
-    "posteriors": "P",
-    "earth": "E",
-}
 _HEAD = ("ID", "QUANTITY", "METHOD", "EXPECTED", "MEASURED", "95% INTERVAL", "VERDICT", "SECONDS")
 
 
@@ -46,7 +38,7 @@ def choose(claims: Sequence[Claim], names: Sequence[str]) -> list[Claim]:
         return list(claims)
     wanted = set()
     for name in names:
-        group = _GROUPS.get(name.lower(), name)
+        group = GROUPS.get(name.lower(), name)
         found = {
             c.id for c in claims if c.id.lower() == name.lower() or c.group.lower() in (group.lower(), name.lower())
         }
@@ -59,7 +51,7 @@ def choose(claims: Sequence[Claim], names: Sequence[str]) -> list[Claim]:
 
 def _known_groups(claims: Sequence[Claim]) -> list[str]:
     groups = {claim.group for claim in claims}
-    return [*(name for name, group in _GROUPS.items() if group in groups), *sorted(groups)]
+    return [*(name for name, group in GROUPS.items() if group in groups), *sorted(groups)]
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:

@@ -20,8 +20,8 @@ def coarse_diffusion(
     """The estimator whose score is that of the noised data for sigma >= sigma_0 and (Pihat(x) - x) / sigma^2 below.
 
     Pihat projects on the local polynomials of `geometry.fit_atlas(data, dim, degree, neighbours)`; sigma_0 defaults to
-    `switching_noise_level(data)`. Samples are new points at distance O(N^{-(degree+1)/dim}) of the manifold, distributed like
-    the data smoothed at scale sigma_0 (arXiv 2603.23792).
+    `switching_noise_level(data)`. Samples are new points at distance O(N^{-(degree+1)/dim}) of the manifold,
+    distributed like the data smoothed at scale sigma_0 (arXiv 2603.23792).
     """
 
     def estimate(key: Key, data: Points) -> Sampler:
@@ -29,7 +29,9 @@ def coarse_diffusion(
         points = jnp.asarray(data, dtype=jnp.result_type(data, jnp.float32))
         level = switching_noise_level(points) if sigma_0 is None else sigma_0
         if not level > 0:
-            raise ValueError("the data have more copies of a point than neighbours asked for, so sigma_0 is 0; drop the duplicates")
+            raise ValueError(
+                "the data have more copies of a point than neighbours asked for, so sigma_0 is 0; drop the duplicates"
+            )
         atlas = fit_atlas(points, dim, degree, neighbours)
         score = switch(ProjectionScore(atlas), KernelScore(points), level)
         return reverse_diffusion(points, score, 0.05 * level, steps=steps, final_zero=True, prior=prior)

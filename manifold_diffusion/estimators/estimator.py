@@ -33,11 +33,19 @@ def gaussian_prior(data: Points, sigma_max: Scalar) -> GaussianPrior:
 
 
 def reverse_diffusion(
-    data: Points, score: Score, sigma_min: float | Scalar, *, steps: int, final_zero: bool, prior: Prior = gaussian_prior
+    data: Points,
+    score: Score,
+    sigma_min: float | Scalar,
+    *,
+    steps: int,
+    final_zero: bool,
+    prior: Prior = gaussian_prior,
 ) -> Sampler:
-    """DDPM steps along the reverse of a variance-exploding noising, on a geometric grid from 20 data radii to sigma_min.
+    """DDPM steps along the reverse of a variance-exploding noising, on a geometric grid from 20 data radii to
+    sigma_min.
 
-    With `final_zero` a last step returns the denoiser at sigma_min; without it samples are left at noise level sigma_min.
+    With `final_zero` a last step returns the denoiser at sigma_min; without it samples are left at noise level
+    sigma_min.
     """
     sigma_max = 20 * radius(data)
     noising = VarianceExploding(sigma_max)
@@ -53,9 +61,9 @@ def radius(data: Points) -> Scalar:
 def switching_noise_level(data: Points, quantile: float = 1.0) -> float:
     """sigma_0: half the largest distance of a point to its ceil(log n)-th neighbour.
 
-    At this noise level every point of the manifold is reached by about log n data, so the noised data leave no gaps; it is
-    O((log n / n)^{1/k}), whatever the density. On data with outliers take a `quantile` below 1 of the distances instead of the
-    largest. (The order is from arXiv 2603.23792; the neighbour rule is derived.)
+    At this noise level every point of the manifold is reached by about log n data, so the noised data leave no gaps; it
+    is O((log n / n)^{1/k}), whatever the density. On data with outliers take a `quantile` below 1 of the distances
+    instead of the largest. (The order is from arXiv 2603.23792; the neighbour rule is derived.)
     """
     points = np.asarray(data)
     count = min(max(1, math.ceil(math.log(len(points)))), len(points) - 1)

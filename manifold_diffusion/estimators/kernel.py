@@ -3,12 +3,22 @@
 import jax.numpy as jnp
 
 from manifold_diffusion._types import Estimator, Key, Points, Sampler
-from manifold_diffusion.estimators.estimator import Prior, gaussian_prior, radius, reverse_diffusion, switching_noise_level
+from manifold_diffusion.estimators.estimator import (
+    Prior,
+    gaussian_prior,
+    radius,
+    reverse_diffusion,
+    switching_noise_level,
+)
 from manifold_diffusion.scores import KernelScore
 
 
-def memorising_diffusion(*, sigma_min: float | None = None, steps: int = 64, prior: Prior = gaussian_prior) -> Estimator:
-    """The kernel score all the way to sigma_min (by default 1e-5 data radii), then the denoiser: samples are training points."""
+def memorising_diffusion(
+    *, sigma_min: float | None = None, steps: int = 64, prior: Prior = gaussian_prior
+) -> Estimator:
+    """The kernel score all the way to sigma_min (by default 1e-5 data radii), then the denoiser: samples are training
+    points.
+    """
 
     def estimate(key: Key, data: Points) -> Sampler:
         del key
@@ -19,8 +29,12 @@ def memorising_diffusion(*, sigma_min: float | None = None, steps: int = 64, pri
     return estimate
 
 
-def early_stopped_diffusion(*, sigma_stop: float | None = None, steps: int = 40, prior: Prior = gaussian_prior) -> Estimator:
-    """The kernel score down to sigma_stop (by default `switching_noise_level(data)`), where it stops: samples of p_sigma_stop."""
+def early_stopped_diffusion(
+    *, sigma_stop: float | None = None, steps: int = 40, prior: Prior = gaussian_prior
+) -> Estimator:
+    """The kernel score down to sigma_stop (by default `switching_noise_level(data)`), where it stops: samples of
+    p_sigma_stop.
+    """
 
     def estimate(key: Key, data: Points) -> Sampler:
         del key
@@ -36,8 +50,9 @@ def inertial_diffusion(
 ) -> Estimator:
     """Early stopping at sigma = radius N^{-1/(dim+4)}, then one exact Tweedie step x + sigma^2 score = E[X_0 | x].
 
-    The step removes the noise to first order and leaves a bias sigma^2 H / 2 (H the mean curvature vector), so samples lie at
-    distance O(N^{-2/(dim+4)}) of the manifold (arXiv 2505.02508; the rate by the expansion of the denoiser, derived).
+    The step removes the noise to first order and leaves a bias sigma^2 H / 2 (H the mean curvature vector), so samples
+    lie at distance O(N^{-2/(dim+4)}) of the manifold (arXiv 2505.02508; the rate by the expansion of the denoiser,
+    derived).
     """
 
     def estimate(key: Key, data: Points) -> Sampler:

@@ -176,7 +176,10 @@ def decide(new: Novelty, authentic: Authenticity, faithful: Faithfulness, covere
     ]
     if doubts:
         return "inconclusive", f"too few points, or too close to the limit, to decide on {' and '.join(doubts)}"
-    return "generalises", "as new, as faithful and as covering as fresh points, within the limits of the rule"
+    blurred = (
+        f"; {new.ratio.value:.3g} times as far from the data as fresh points, so blurred" if new.ratio.low > 1.5 else ""
+    )
+    return "generalises", f"new, faithful and covering, like fresh points within the limits of the rule{blurred}"
 
 
 def _excess(share: Interval, null: Interval) -> tuple[float, float]:

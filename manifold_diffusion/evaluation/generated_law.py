@@ -31,7 +31,9 @@ _BLOCK = 1024
 
 
 class HypersurfaceFrame(eqx.Module):
-    """What the density at a point y of a hypersurface needs: frame, normal, and the invariants of the shape operator."""
+    """What the density at a point y of a hypersurface needs: frame, normal, and the invariants of the shape
+    operator.
+    """
 
     point: Point
     tangent: Float[Array, "d k"]
@@ -44,7 +46,8 @@ def hypersurface_frame(manifold: AbstractManifold, y: Point) -> HypersurfaceFram
     """The frame at the point y of a curve in the plane or a surface in R^3, by autodiff through a chart at y."""
     if manifold.ambient_dim != manifold.dim + 1 or manifold.dim > 2:
         raise ValueError(
-            f"the closed form is for plane curves and surfaces in R^3, got dimension {manifold.dim} in R^{manifold.ambient_dim}"
+            "the closed form is for plane curves and surfaces in R^3, "
+            f"got dimension {manifold.dim} in R^{manifold.ambient_dim}"
         )
     chart = manifold.chart(y)
     u = chart.coordinates(y)

@@ -84,8 +84,9 @@ def circular_wasserstein(a: Angles, b: MoreAngles | CircularDensity) -> float:
 def uniform_circular_wasserstein(angles: Float[Array, " n"]) -> Scalar:
     """W1 on the unit circle between the empirical law of the angles (radians) and the uniform law; traceable and exact.
 
-    With u the sorted angles as shares of a turn, F_n(t) - t falls from i/n - u_i to i/n - u_{i+1} between neighbours; the median c of
-    these values is bisected, and int |F_n(t) - t - c| dt summed in closed form (derived; cf. `circular_wasserstein`).
+    With u the sorted angles as shares of a turn, F_n(t) - t falls from i/n - u_i to i/n - u_{i+1} between neighbours;
+    the median c of these values is bisected, and int |F_n(t) - t - c| dt summed in closed form (derived; cf.
+    `circular_wasserstein`).
     """
     shares = jnp.sort(jnp.mod(angles / (2 * jnp.pi), 1.0))
     level = jnp.arange(1, len(shares) + 1, dtype=shares.dtype) / len(shares)

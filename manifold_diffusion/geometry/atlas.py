@@ -1,8 +1,9 @@
 """Manifolds estimated from data: local polynomial charts around any point, and the projection onto them.
 
-Around a query the nearest data are gathered, local PCA gives a tangent plane, and the offsets of the data from that plane are
-fitted by a polynomial of the plane's coordinates. With m monomials and a fixed number of neighbours proportional to m the
-error is O(h^{p+1}) for degree p, with h ~ (neighbours / N)^{1/k}: N^{-(p+1)/k} (Aamari and Levrard, Ann. Statist. 2019).
+Around a query the nearest data are gathered, local PCA gives a tangent plane, and the offsets of the data from that
+plane are fitted by a polynomial of the plane's coordinates. With m monomials and a fixed number of neighbours
+proportional to m the error is O(h^{p+1}) for degree p, with h ~ (neighbours / N)^{1/k}: N^{-(p+1)/k} (Aamari and
+Levrard, Ann. Statist. 2019).
 """
 
 import itertools
@@ -25,7 +26,8 @@ _CHUNK = 4096
 class PolynomialChart(AbstractChart):
     """u -> centre + F u + scale C^T m(u / scale): a polynomial graph over the plane spanned by the columns of F.
 
-    m(u) are all monomials of degree 0 .. p and the rows of C are orthogonal to F; |u| <= radius is where data supported the fit.
+    m(u) are all monomials of degree 0 .. p and the rows of C are orthogonal to F; |u| <= radius is where data supported
+    the fit.
     """
 
     centre: Point
@@ -44,8 +46,8 @@ class PolynomialChart(AbstractChart):
     def foot(self, x: Point) -> Coordinates:
         """Coordinates of the nearest point of the graph over the ball of the fitted data.
 
-        With a = F^T (x - centre), w = C (x - centre) and P = C C^T, the squared distance is |a - u|^2 + scale^2 m^T P m - 2 scale m^T w
-        up to a constant (F^T C^T = 0), so the steps cost O(monomials^2), whatever d is.
+        With a = F^T (x - centre), w = C (x - centre) and P = C C^T, the squared distance is |a - u|^2 + scale^2 m^T P m
+        - 2 scale m^T w up to a constant (F^T C^T = 0), so the steps cost O(monomials^2), whatever d is.
         """
         offset = x - self.centre
         along, across = dot(self.frame.T, offset), dot(self.coefficients, offset)
@@ -94,7 +96,9 @@ class EstimatedAtlas(AbstractManifold):
         return dot(frame, dot(frame.T, v))
 
     def project_all(self, xs: Points) -> Points:
-        """`vmap(project)` for concrete points: the search runs on the host and the fit in chunks of one compiled size."""
+        """`vmap(project)` for concrete points: the search runs on the host and the fit in chunks of one compiled
+        size.
+        """
         xs = np.asarray(xs)
         points = np.asarray(self.index.points)
         size = min(_CHUNK, 1 << max(len(xs) - 1, 0).bit_length())
@@ -111,21 +115,29 @@ class EstimatedAtlas(AbstractManifold):
 def fit_atlas(points: Points, dim: int, degree: int, neighbours: int | None = None) -> EstimatedAtlas:
     """The estimated atlas of `points` (n, d) near a `dim`-dimensional manifold.
 
-    `neighbours` defaults to `default_neighbours(dim, degree)`, fixed in n, so that the distance to the manifold falls like
-    n^{-(degree+1)/dim} without a logarithm.
+    `neighbours` defaults to `default_neighbours(dim, degree)`, fixed in n, so that the distance to the manifold falls
+    like n^{-(degree+1)/dim} without a logarithm.
     """
     points = jnp.asarray(points)
     n, d = points.shape
     neighbours = default_neighbours(dim, degree) if neighbours is None else neighbours
     count = monomial_count(dim, degree)
     if not 1 <= dim < d:
-        raise ValueError(f"the manifold's dimension must lie between 1 and {d - 1}, below the ambient dimension {d}, got {dim}")
+        raise ValueError(
+            f"the manifold's dimension must lie between 1 and {d - 1}, below the ambient dimension {d}, got {dim}"
+        )
     if degree < 1:
         raise ValueError(f"the degree must be at least 1, got {degree}")
     if neighbours < count:
-        raise ValueError(f"degree {degree} in dimension {dim} has {count} coefficients, more than {neighbours} neighbours; ask for more")
+        raise ValueError(
+            f"degree {degree} in dimension {dim} has {count} coefficients, more than {neighbours} neighbours; "
+            "ask for more neighbours"
+        )
     if n < neighbours:
-        raise ValueError(f"degree {degree} in dimension {dim} needs {neighbours} points, got {n}; lower the degree or bring more data")
+        raise ValueError(
+            f"degree {degree} in dimension {dim} needs {neighbours} points, got {n}; "
+            "lower the degree or bring more data"
+        )
     return EstimatedAtlas(NeighbourIndex(points), dim, d, degree, neighbours)
 
 
@@ -155,8 +167,8 @@ def monomials(u: Coordinates, degree: int) -> Float[Array, " m"]:
 def fit_chart(neighbourhood: Float[Array, "q d"], x: Point, dim: int, degree: int) -> PolynomialChart:
     """Local PCA, then least squares of the offsets from the plane on monomials of degree <= `degree`.
 
-    The plane passes through the mean of the neighbourhood. Coordinates are scaled by their largest norm, so the design matrix is
-    O(1). `x` only sets the dtype of the work.
+    The plane passes through the mean of the neighbourhood. Coordinates are scaled by their largest norm, so the design
+    matrix is O(1). `x` only sets the dtype of the work.
     """
     data = neighbourhood.astype(x.dtype)
     centre = jnp.mean(data, axis=0)
@@ -182,8 +194,9 @@ def principal_frame(offsets: Float[Array, "q d"], dim: int) -> Float[Array, "d k
 def least_squares(design: Float[Array, "q m"], values: Float[Array, "q d"]) -> Float[Array, "m d"]:
     """argmin |design C - values|^2 by the normal equations with two corrections of the residual.
 
-    On these designs (condition number below 300 up to dim = degree = 4) one correction already gives the accuracy of QR, in
-    float32 as in float64, at a tenth of its time. A ridge of some eps keeps designs of deficient rank (duplicated points) solvable.
+    On these designs (condition number below 300 up to dim = degree = 4) one correction already gives the accuracy of
+    QR, in float32 as in float64, at a tenth of its time. A ridge of some eps keeps designs of deficient rank
+    (duplicated points) solvable.
     """
     gram = dot(design.T, design)
     ridge = jnp.finfo(design.dtype).eps * design.shape[0] * jnp.max(jnp.diagonal(gram))
@@ -192,6 +205,10 @@ def least_squares(design: Float[Array, "q m"], values: Float[Array, "q d"]) -> F
     def solve(residual):
         return jax.scipy.linalg.cho_solve((factor, True), dot(design.T, residual))
 
+    if values.shape[1] > design.shape[0]:
+        # In high dimension it is cheaper to solve once for each neighbour than once for each coordinate.
+        inverse = solve(jnp.eye(design.shape[0], dtype=design.dtype))
+        solve = partial(dot, inverse)
     solution = solve(values)
     for _ in range(2):
         solution = solution + solve(values - dot(design, solution))

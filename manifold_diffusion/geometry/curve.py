@@ -28,9 +28,11 @@ class FourierCurveChart(AbstractChart):
 
 
 class FourierCurve(AbstractManifold):
-    """x(t) = sum_j cosines[j] cos(j t) + sines[j] sin(j t), j = 0 .. m-1, t in [0, 2 pi): a closed analytic curve in R^d.
+    """x(t) = sum_j cosines[j] cos(j t) + sines[j] sin(j t), j = 0 .. m-1, t in [0, 2 pi): a closed analytic curve in
+    R^d.
 
-    The caller sees to it that the curve is regular and does not cross itself; `reach()` is 0 up to the grid where it does.
+    The caller sees to it that the curve is regular and does not cross itself; `reach()` is 0 up to the grid where it
+    does.
     """
 
     cosines: Float[Array, "m d"]
@@ -42,7 +44,9 @@ class FourierCurve(AbstractManifold):
     def __init__(self, cosines, sines):
         self.cosines, self.sines = jnp.asarray(cosines, dtype=float), jnp.asarray(sines, dtype=float)
         if self.cosines.ndim != 2 or self.cosines.shape != self.sines.shape:
-            raise ValueError(f"cosines and sines must both be (frequencies, d), got {self.cosines.shape} and {self.sines.shape}")
+            raise ValueError(
+                f"cosines and sines must both be (frequencies, d), got {self.cosines.shape} and {self.sines.shape}"
+            )
         self.dim, self.ambient_dim = 1, self.cosines.shape[1]
         self.starts = jax.vmap(self.at)(_angles(_STARTS, self.cosines.dtype))
 
@@ -57,7 +61,9 @@ class FourierCurve(AbstractManifold):
         return jnp.sqrt(jnp.sum(velocity * velocity))
 
     def parameter(self, x: Point) -> Scalar:
-        """The parameter of the nearest point: the best of 256 starts, then Newton steps kept within the start's cell."""
+        """The parameter of the nearest point: the best of 256 starts, then Newton steps kept within the start's
+        cell.
+        """
         gaps = self.starts.astype(x.dtype) - x[None, :]
         best = jnp.argmin(jnp.sum(gaps * gaps, axis=1))
         start = best.astype(x.dtype) * (2 * jnp.pi / _STARTS)
@@ -79,7 +85,9 @@ class FourierCurve(AbstractManifold):
         return jnp.sum(self.quadrature(4096)[1])
 
     def reach(self) -> Scalar:
-        """min over pairs of |x - y|^2 / (2 dist(y - x, tangent at x)) on 1024 nodes (Federer's formula; from above, O(1/1024^2))."""
+        """min over pairs of |x - y|^2 / (2 dist(y - x, tangent at x)) on 1024 nodes (Federer's formula; from above,
+        O(1/1024^2)).
+        """
         t = _angles(1024, self.cosines.dtype)
         points, frames = jax.vmap(self.at)(t), jax.vmap(jax.jacfwd(self.at))(t)
         frames = frames / jnp.linalg.norm(frames, axis=1, keepdims=True)
@@ -96,7 +104,8 @@ class FourierCurve(AbstractManifold):
     def uniform(self, key: Key) -> Point:
         """Rejection in the parameter against the certified bound |x'| <= sum_j j (|cosines_j| + |sines_j|)."""
         bound = jnp.sum(
-            jnp.arange(len(self.cosines)) * (jnp.linalg.norm(self.cosines, axis=1) + jnp.linalg.norm(self.sines, axis=1))
+            jnp.arange(len(self.cosines))
+            * (jnp.linalg.norm(self.cosines, axis=1) + jnp.linalg.norm(self.sines, axis=1))
         )
         return self.at(_rejected_angle(key, self.speed, bound))
 
@@ -123,9 +132,10 @@ class HoelderCurveChart(AbstractChart):
 class HoelderCurve(AbstractManifold):
     """The closed plane curve r(t) = 1 + a sum_{j=1}^{levels} 2^{-jb} cos(2^j t + phase_j) in polar coordinates.
 
-    A lacunary (Weierstrass) series: r is Hoelder of order exactly b, nowhere better (Zygmund; Hardy 1916), up to the scale
-    2^{-levels}. b > 1, so that tangents exist. `project` searches the interval of angles that can hold the nearest point, of half
-    width |x - foot| (1 + slope) around the angle of x, by repeated refinement of a grid; no derivative is trusted.
+    A lacunary (Weierstrass) series: r is Hoelder of order exactly b, nowhere better (Zygmund; Hardy 1916), up to the
+    scale 2^{-levels}. b > 1, so that tangents exist. `project` searches the interval of angles that can hold the
+    nearest point, of half width |x - foot| (1 + slope) around the angle of x, by repeated refinement of a grid; no
+    derivative is trusted.
     """
 
     exponent: Scalar = eqx.field(converter=jnp.asarray)
@@ -141,7 +151,9 @@ class HoelderCurve(AbstractManifold):
         self.phases = lacunary_phases(levels) if phases is None else jnp.asarray(phases, dtype=float)
         self.dim, self.ambient_dim = 1, 2
         if not float(jnp.sum(lacunary_weights(self.exponent, self.amplitude, len(self.phases)))) < 1:
-            raise ValueError(f"amplitude {amplitude} lets the radius vanish; use one below {2**float(exponent) - 1:.3g}")
+            raise ValueError(
+                f"amplitude {amplitude} lets the radius vanish; use one below {2 ** float(exponent) - 1:.3g}"
+            )
 
     def radius(self, t: Scalar) -> Scalar:
         """r(t)."""
@@ -160,7 +172,10 @@ class HoelderCurve(AbstractManifold):
         t = jnp.arctan2(x[1], x[0])
         size = jnp.sqrt(jnp.sum(x * x))
         # No point at the angle t + u is nearer to x than |x| |sin u|, and the foot at t itself is |size - r| away.
-        half = jnp.arcsin(jnp.clip(jnp.abs(size - self.radius(t)) / jnp.maximum(size, jnp.finfo(x.dtype).tiny), 0, 1)) * 1.001
+        half = (
+            jnp.arcsin(jnp.clip(jnp.abs(size - self.radius(t)) / jnp.maximum(size, jnp.finfo(x.dtype).tiny), 0, 1))
+            * 1.001
+        )
         grid = jnp.linspace(-1.0, 1.0, 33, dtype=x.dtype)
 
         def refine(state, _):

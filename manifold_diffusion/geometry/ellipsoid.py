@@ -28,7 +28,9 @@ class EllipsoidChart(AbstractChart):
 
 
 class Ellipsoid(AbstractManifold):
-    """{x in R^{k+1}: sum (x_i / a_i)^2 = 1}. The k + 1 semi-axes may be any positive numbers; reach = min(a)^2 / max(a)."""
+    """{x in R^{k+1}: sum (x_i / a_i)^2 = 1}. The k + 1 semi-axes may be any positive numbers; reach = min(a)^2 /
+    max(a).
+    """
 
     axes: Point
     dim: int = eqx.field(static=True)
@@ -37,14 +39,16 @@ class Ellipsoid(AbstractManifold):
     def __init__(self, axes):
         self.axes = jnp.asarray(axes, dtype=float)
         if self.axes.ndim != 1 or len(self.axes) < 2 or not bool(jnp.all(self.axes > 0)):
-            raise ValueError(f"an ellipsoid needs at least two positive semi-axes, got {axes}; pass for example (1.0, 1.5, 2.0)")
+            raise ValueError(
+                f"an ellipsoid needs at least two positive semi-axes, got {axes}; pass for example (1.0, 1.5, 2.0)"
+            )
         self.dim, self.ambient_dim = len(self.axes) - 1, len(self.axes)
 
     def project(self, x: Point) -> Point:
         """y_i = a_i^2 x_i / (a_i^2 + t) with t the largest root of |s(t)| = 1, s_i(t) = a_i x_i / (a_i^2 + t).
 
-        Newton's method on 1/|s(t)|, which is concave, increasing and nearly linear, from a point left of the root: monotone, and
-        quadratic. Points whose nearest point is not unique (on the focal set) go to one of the nearest.
+        Newton's method on 1/|s(t)|, which is concave, increasing and nearly linear, from a point left of the root:
+        monotone, and quadratic. Points whose nearest point is not unique (on the focal set) go to one of the nearest.
         """
         axes = self.axes.astype(x.dtype)
         start = jnp.max(axes * (jnp.abs(x) - axes))
@@ -82,9 +86,9 @@ class Ellipsoid(AbstractManifold):
     def volume(self) -> Scalar:
         """prod(a) |S^k| E sqrt(sum theta_i^2 / a_i^2), theta uniform on S^k.
 
-        The mean of a square root by E sqrt(W) = (4 pi)^{-1/2} int_0^inf (1 - E e^{-sW}) s^{-3/2} ds for W = sum z_i^2 / a_i^2 with
-        Gaussian z, whose Laplace transform is prod (1 + 2 s / a_i^2)^{-1/2}; then E|z| is divided out (derived). Exact for any k
-        up to the quadrature, 1e-12 relative.
+        The mean of a square root by E sqrt(W) = (4 pi)^{-1/2} int_0^inf (1 - E e^{-sW}) s^{-3/2} ds for W = sum z_i^2 /
+        a_i^2 with Gaussian z, whose Laplace transform is prod (1 + 2 s / a_i^2)^{-1/2}; then E|z| is divided out
+        (derived). Exact for any k up to the quadrature, 1e-12 relative.
         """
         return jnp.asarray(_area(np.asarray(self.axes, np.float64)), self.axes.dtype)
 

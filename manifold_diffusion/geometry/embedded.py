@@ -25,7 +25,8 @@ class EmbeddedChart(AbstractChart):
 
 
 class Embedded(AbstractManifold):
-    """offset + E M for a manifold M in R^e and E (d, e) with orthonormal columns: the same intrinsic and extrinsic geometry in R^d.
+    """offset + E M for a manifold M in R^e and E (d, e) with orthonormal columns: the same intrinsic and extrinsic
+    geometry in R^d.
 
     Projection splits: the part of x orthogonal to the columns of E does not matter for the nearest point.
     """
@@ -40,7 +41,10 @@ class Embedded(AbstractManifold):
         self.inner, self.frame = inner, jnp.asarray(frame, dtype=float)
         self.dim, self.ambient_dim = inner.dim, self.frame.shape[0]
         if self.frame.shape[1] != inner.ambient_dim:
-            raise ValueError(f"the frame must have {inner.ambient_dim} columns, one per inner coordinate, got shape {self.frame.shape}")
+            raise ValueError(
+                f"the frame must have {inner.ambient_dim} columns, one per inner coordinate, "
+                f"got shape {self.frame.shape}"
+            )
         gram = dot(self.frame.T, self.frame) - jnp.eye(inner.ambient_dim)
         if float(jnp.max(jnp.abs(gram))) > 100 * float(jnp.finfo(self.frame.dtype).eps) * self.ambient_dim:
             raise ValueError("the columns of the frame must be orthonormal; pass jnp.linalg.qr(frame)[0]")
@@ -79,6 +83,8 @@ class Embedded(AbstractManifold):
 
 
 def random_frame(key: Key, ambient_dim: int, inner_dim: int) -> Float[Array, "d e"]:
-    """Orthonormal columns, uniform on the Stiefel manifold: the Q factor of a Gaussian matrix with the signs of R's diagonal."""
+    """Orthonormal columns, uniform on the Stiefel manifold: the Q factor of a Gaussian matrix with the signs of R's
+    diagonal.
+    """
     q, r = jnp.linalg.qr(jax.random.normal(key, (ambient_dim, inner_dim)))
     return q * jnp.sign(jnp.diagonal(r))[None, :]

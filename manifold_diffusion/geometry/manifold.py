@@ -1,7 +1,7 @@
 """The interface of this folder: what a chart and a manifold are, and the differential geometry of a chart by autodiff.
 
-Notation: u in R^k are coordinates, x in R^d an ambient point, J = d embed / du the (d, k) Jacobian. All functions take one
-point; batch them with `jax.vmap`. All formulas are classical (e.g. do Carmo, Riemannian Geometry, ch. 6).
+Notation: u in R^k are coordinates, x in R^d an ambient point, J = d embed / du the (d, k) Jacobian. All functions take
+one point; batch them with `jax.vmap`. All formulas are classical (e.g. do Carmo, Riemannian Geometry, ch. 6).
 """
 
 from abc import abstractmethod
@@ -31,8 +31,8 @@ class AbstractChart(eqx.Module):
 class AbstractManifold(eqx.Module):
     """A k-dimensional manifold in R^d: known in closed form, given by charts, or estimated from data.
 
-    Besides the methods below a manifold has, where it is known, `volume() -> Scalar`, `reach() -> Scalar` (a lower bound),
-    `uniform(key) -> Point` (exact, with respect to Riemannian volume) and, for k <= 2,
+    Besides the methods below a manifold has, where it is known, `volume() -> Scalar`, `reach() -> Scalar` (a lower
+    bound), `uniform(key) -> Point` (exact, with respect to Riemannian volume) and, for k <= 2,
     `quadrature(order) -> (points, weights)` with sum(weights * f(points)) -> integral of f over the manifold.
     """
 
@@ -69,12 +69,14 @@ def log_volume(chart: AbstractChart, u: Coordinates) -> Scalar:
 
 
 def christoffel(chart: AbstractChart, u: Coordinates) -> Float[Array, "k k k"]:
-    """Gamma[m, i, j] = (1/2) g^{ml} (d_i g_lj + d_j g_li - d_l g_ij), for which g^{ml} <d_l x, d_ij x> is the short form."""
+    """Gamma[m, i, j] = (1/2) g^{ml} (d_i g_lj + d_j g_li - d_l g_ij), for which g^{ml} <d_l x, d_ij x> is the short
+    form.
+    """
     J = jacobian(chart, u)
     second = jax.jacfwd(jax.jacfwd(chart.embed))(u)
-    return jnp.linalg.solve(dot(J.T, J), jnp.einsum("dl,dij->lij", J, second, precision="highest").reshape(len(u), -1)).reshape(
-        (len(u),) * 3
-    )
+    return jnp.linalg.solve(
+        dot(J.T, J), jnp.einsum("dl,dij->lij", J, second, precision="highest").reshape(len(u), -1)
+    ).reshape((len(u),) * 3)
 
 
 def second_fundamental_form(chart: AbstractChart, u: Coordinates) -> Float[Array, "k k d"]:
@@ -113,8 +115,8 @@ def nearest_coordinates(
 ) -> Coordinates:
     """argmin_u |x - embed(u)|^2 over |u - start| <= radius, by `safeguarded_newton` from `start`.
 
-    The Hessian is J^T J - <x - embed(u), embed''(u)>; where it is not positive definite (x beyond the focal distance) J^T J alone
-    stands in, which makes the step a Gauss-Newton step.
+    The Hessian is J^T J - <x - embed(u), embed''(u)>; where it is not positive definite (x beyond the focal distance)
+    J^T J alone stands in, which makes the step a Gauss-Newton step.
     """
 
     def half_square(u):
@@ -134,8 +136,8 @@ def safeguarded_newton(
 ) -> Coordinates:
     """A local minimum of the objective over |u - centre| <= radius, by `steps` Newton steps from `start`.
 
-    Where the Hessian is not positive definite the matrix `fallback(u)` stands in for it. Of the full step, its fractions 1/2,
-    1/4, 1/16 and 0 the one that ends lowest is taken, so the objective never grows.
+    Where the Hessian is not positive definite the matrix `fallback(u)` stands in for it. Of the full step, its
+    fractions 1/2, 1/4, 1/16 and 0 the one that ends lowest is taken, so the objective never grows.
     """
     fractions = jnp.asarray([1.0, 0.5, 0.25, 0.0625, 0.0], start.dtype)
 

@@ -81,4 +81,6 @@ class Sphere(AbstractManifold):
     def quadrature(self, order: int) -> tuple[Points, Float[Array, " n"]]:
         """Nodes and weights, `sphere_quadrature`, for k <= 2."""
         points, weights = sphere_quadrature(self.dim, order)
-        return self.radius * jnp.asarray(points, self.radius.dtype), self.radius**self.dim * jnp.asarray(weights, self.radius.dtype)
+        return self.radius * jnp.asarray(points, self.radius.dtype), self.radius**self.dim * jnp.asarray(
+            weights, self.radius.dtype
+        )

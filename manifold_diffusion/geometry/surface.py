@@ -26,11 +26,12 @@ class HoelderSurfaceChart(AbstractChart):
 
 
 class HoelderSurface(AbstractManifold):
-    """A torus of revolution with radii 2 and r(a, b) = 1 + A sum_j 2^{-jh} (cos(2^j a + phase_1j) + cos(2^j b + phase_2j)).
+    """A torus of revolution with radii 2 and r(a, b) = 1 + A sum_j 2^{-jh} (cos(2^j a + phase_1j) + cos(2^j b +
+    phase_2j)).
 
-    The lacunary series makes r Hoelder of order exactly h, nowhere better, in both angles, up to the scale 2^{-levels}; h > 1, so
-    that tangents exist. `project` searches the square of angles that can hold the nearest point by repeated refinement of a grid;
-    it is for points within the tube |x - foot| < 1/4.
+    The lacunary series makes r Hoelder of order exactly h, nowhere better, in both angles, up to the scale 2^{-levels};
+    h > 1, so that tangents exist. `project` searches the square of angles that can hold the nearest point by repeated
+    refinement of a grid; it is for points within the tube |x - foot| < 1/4.
     """
 
     exponent: Scalar = eqx.field(converter=jnp.asarray)
@@ -47,7 +48,9 @@ class HoelderSurface(AbstractManifold):
         self.phases = default if phases is None else jnp.asarray(phases, dtype=float)
         self.dim, self.ambient_dim = 2, 3
         if not 2 * float(jnp.sum(self._weights(self.exponent.dtype))) < 1:
-            raise ValueError(f"amplitude {amplitude} lets the radius vanish; use one below {(2 ** float(exponent) - 1) / 2:.3g}")
+            raise ValueError(
+                f"amplitude {amplitude} lets the radius vanish; use one below {(2 ** float(exponent) - 1) / 2:.3g}"
+            )
 
     def _weights(self, dtype) -> Float[Array, " levels"]:
         return lacunary_weights(self.exponent, self.amplitude, self.phases.shape[1]).astype(dtype)
@@ -93,7 +96,9 @@ class HoelderSurface(AbstractManifold):
         return HoelderSurfaceChart(self, self.angles(x))
 
     def uniform(self, key: Key) -> Point:
-        """Rejection in the angles against the certified bound (3 + 2 s)(1 + s + d), s the sum of the weights and d that of 2^j weights."""
+        """Rejection in the angles against the certified bound (3 + 2 s)(1 + s + d), s the sum of the weights and d that
+        of 2^j weights.
+        """
         weights = self._weights(self.exponent.dtype)
         s, slope = 2 * jnp.sum(weights), jnp.sum(weights * 2.0 ** jnp.arange(1, len(weights) + 1))
         # |x_a| <= |r_a| + R + r and |x_b| <= |r_b| + r, and the element is at most the product.

@@ -11,7 +11,9 @@ from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
 
 
 class TorusChart(AbstractChart):
-    """u = (longitude, latitude) from the angles `origin`: ((R + r cos b) cos a, (R + r cos b) sin a, r sin b), a + i b = origin + u."""
+    """u = (longitude, latitude) from the angles `origin`: ((R + r cos b) cos a, (R + r cos b) sin a, r sin b), a + i b
+    = origin + u.
+    """
 
     origin: Coordinates
     major: Scalar
@@ -26,7 +28,9 @@ class TorusChart(AbstractChart):
 
 
 class Torus(AbstractManifold):
-    """The torus of revolution in R^3 with radii R > r: volume 4 pi^2 R r, reach min(r, R - r), curvatures 1/r and cos b/(R + r cos b)."""
+    """The torus of revolution in R^3 with radii R > r: volume 4 pi^2 R r, reach min(r, R - r), curvatures 1/r and cos
+    b/(R + r cos b).
+    """
 
     major: Scalar
     minor: Scalar
@@ -40,7 +44,9 @@ class Torus(AbstractManifold):
         self.dim, self.ambient_dim = 2, 3
 
     def project(self, x: Point) -> Point:
-        return torus_point(torus_angles(x, self.major.astype(x.dtype)), self.major.astype(x.dtype), self.minor.astype(x.dtype))
+        return torus_point(
+            torus_angles(x, self.major.astype(x.dtype)), self.major.astype(x.dtype), self.minor.astype(x.dtype)
+        )
 
     def normal(self, x: Point) -> Point:
         """The outward unit normal at the point x."""
@@ -52,7 +58,9 @@ class Torus(AbstractManifold):
         return v - dot(normal, v) * normal
 
     def chart(self, x: Point) -> TorusChart:
-        return TorusChart(torus_angles(x, self.major.astype(x.dtype)), self.major.astype(x.dtype), self.minor.astype(x.dtype))
+        return TorusChart(
+            torus_angles(x, self.major.astype(x.dtype)), self.major.astype(x.dtype), self.minor.astype(x.dtype)
+        )
 
     def volume(self) -> Scalar:
         return 4 * jnp.pi**2 * self.major * self.minor

@@ -9,7 +9,9 @@ from manifold_diffusion._types import Point
 
 
 def complement(centre: Point) -> Float[Array, "d k"]:
-    """Orthonormal columns orthogonal to the unit vector `centre`: a Householder reflection, smooth away from one sign change."""
+    """Orthonormal columns orthogonal to the unit vector `centre`: a Householder reflection, smooth away from one sign
+    change.
+    """
     sign = jnp.where(centre[-1] >= 0, 1.0, -1.0).astype(centre.dtype)
     mirror = centre.at[-1].add(sign)
     reflection = jnp.eye(len(centre), dtype=centre.dtype) - jnp.outer(mirror, mirror) / (1 + jnp.abs(centre[-1]))
@@ -22,7 +24,8 @@ def log_sphere_area(dim: int) -> float:
 
 
 def sphere_quadrature(dim: int, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on the unit sphere: `order` equal angles on S^1; Gauss-Legendre in height by 2 `order` angles on S^2.
+    """Nodes and weights on the unit sphere: `order` equal angles on S^1; Gauss-Legendre in height by 2 `order` angles
+    on S^2.
 
     Exact for polynomials of degree < order on S^1 and < 2 order on S^2.
     """
@@ -35,6 +38,11 @@ def sphere_quadrature(dim: int, order: int) -> tuple[np.ndarray, np.ndarray]:
     angle = np.pi * (np.arange(2 * order) + 0.5) / order
     width = np.sqrt(1 - height**2)
     points = np.stack(
-        [width[:, None] * np.cos(angle), width[:, None] * np.sin(angle), np.broadcast_to(height[:, None], (order, 2 * order))], -1
+        [
+            width[:, None] * np.cos(angle),
+            width[:, None] * np.sin(angle),
+            np.broadcast_to(height[:, None], (order, 2 * order)),
+        ],
+        -1,
     )
     return points.reshape(-1, 3), np.repeat(weight * np.pi / order, 2 * order)

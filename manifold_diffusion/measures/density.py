@@ -26,9 +26,10 @@ class Uniform(AbstractMeasure):
 class Density(AbstractMeasure):
     """The probability measure proportional to exp(log_weight(x)) dvol(x), where log_weight <= log_bound.
 
-    Sampling is rejection from the uniform measure, hence exact; the bound is checked at every proposal, and a violation raises.
-    The normaliser is by `manifold.quadrature(order)` (k <= 2): spectrally accurate for smooth weights; for weights with jumps
-    O(1/order), so pass `log_normaliser` where it is known. Above k = 2 it must be passed, or only ratios of densities are known.
+    Sampling is rejection from the uniform measure, hence exact; the bound is checked at every proposal, and a violation
+    raises. The normaliser is by `manifold.quadrature(order)` (k <= 2): spectrally accurate for smooth weights; for
+    weights with jumps O(1/order), so pass `log_normaliser` where it is known. Above k = 2 it must be passed, or only
+    ratios of densities are known.
     """
 
     manifold: AbstractManifold
@@ -64,7 +65,9 @@ class Density(AbstractMeasure):
 
         _, x, _, excess = jax.lax.while_loop(lambda state: ~state[2], again, propose(0))
         slack = 16 * jnp.finfo(x.dtype).eps
-        return eqx.error_if(x, excess > slack, "log_weight exceeds log_bound: the samples would be biased; raise log_bound")
+        return eqx.error_if(
+            x, excess > slack, "log_weight exceeds log_bound: the samples would be biased; raise log_bound"
+        )
 
     def log_density(self, x: Point) -> Scalar:
         return self.log_weight(x) - self.log_normaliser.astype(x.dtype)
@@ -90,7 +93,8 @@ class _Kink(eqx.Module):
 def jump(
     manifold: AbstractManifold, direction, ratio: float = 3.0, log_normaliser: float | Scalar | None = None
 ) -> Density:
-    """The density that is `ratio` times as high where <direction, x> > 0 as elsewhere: a jump along a hyperplane section.
+    """The density that is `ratio` times as high where <direction, x> > 0 as elsewhere: a jump along a hyperplane
+    section.
 
     `log_normaliser` as in `Density`; for a manifold symmetric about the hyperplane it is log((ratio + 1) volume / 2).
     """
@@ -103,7 +107,9 @@ def jump(
 def kink(
     manifold: AbstractManifold, direction, strength: float = 1.0, log_normaliser: float | Scalar | None = None
 ) -> Density:
-    """The density proportional to exp(-strength |<direction, x>|): continuous, not differentiable where <direction, x> = 0."""
+    """The density proportional to exp(-strength |<direction, x>|): continuous, not differentiable where <direction, x>
+    = 0.
+    """
     if not strength >= 0:
         raise ValueError(f"the strength of a kink must not be negative, got {strength}")
     weight = _Kink(jnp.asarray(direction, dtype=float), jnp.asarray(strength, dtype=float))

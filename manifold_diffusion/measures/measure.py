@@ -10,7 +10,6 @@ from jaxtyping import Array, Int
 from manifold_diffusion._types import Key, Point, Points, Sampler, Scalar
 from manifold_diffusion.geometry import AbstractManifold
 
-
 _BLOCKS = (64, 1024, 64 * 1024)
 
 
@@ -29,10 +28,12 @@ class AbstractMeasure(eqx.Module):
 
 
 def draw(sampler: Sampler, key: Key, size: int, chunk: int | None = None) -> Points:
-    """`size` samples, (size, d); sample i is made from fold_in(key, i): the same, to rounding, whatever the size and the chunk.
+    """`size` samples, (size, d); sample i is made from fold_in(key, i): the same, to rounding, whatever the size and
+    the chunk.
 
-    Samples are made in blocks of `chunk` (by default of 64, 1024 or 65536, the more the larger the size), so memory beyond the result is
-    O(chunk), and one compiled program serves every size. Inside a compiled program all are made at once.
+    Samples are made in blocks of `chunk` (by default of 64, 1024 or 65536, the more the larger the size), so memory
+    beyond the result is O(chunk), and one compiled program serves every size. Inside a compiled program all are made at
+    once.
     """
     if size < 1:
         raise ValueError(f"draw needs a positive size, got {size}; ask for at least one sample")

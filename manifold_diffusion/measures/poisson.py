@@ -16,20 +16,24 @@ _BOUND = 1.5
 
 
 class Neighbourhood(NamedTuple):
-    """The points nearest to the query, nearest first, and whether the patch that was sampled certainly holds them all."""
+    """The points nearest to the query, nearest first, and whether the patch that was sampled certainly holds them
+    all.
+    """
 
     points: Float[Array, "count d"]
     complete: Bool[Array, ""]
 
 
-def poisson_neighbours(key: Key, manifold: AbstractManifold, x: Point, log_intensity: float | Scalar, count: int) -> Neighbourhood:
+def poisson_neighbours(
+    key: Key, manifold: AbstractManifold, x: Point, log_intensity: float | Scalar, count: int
+) -> Neighbourhood:
     """The `count` nearest to x of a Poisson process on the manifold with exp(log_intensity) points per unit of volume.
 
-    Exact in law, at a cost that does not depend on the intensity: the process restricted to a patch around the foot of x is
-    thinned from uniform proposals in coordinates whose metric is the identity at the foot. The patch expects three times `count`
-    points. `complete` is False where fewer were found, where the volume element exceeded 1.5 times that at the foot (the
-    thinning would be biased), or where the furthest found is not closer than nine tenths of the patch's rim: such results are to
-    be counted, not used.
+    Exact in law, at a cost that does not depend on the intensity: the process restricted to a patch around the foot of
+    x is thinned from uniform proposals in coordinates whose metric is the identity at the foot. The patch expects three
+    times `count` points. `complete` is False where fewer were found, where the volume element exceeded 1.5 times that
+    at the foot (the thinning would be biased), or where the furthest found is not closer than nine tenths of the
+    patch's rim: such results are to be counted, not used.
     """
     k = manifold.dim
     chart = manifold.chart(manifold.project(x))

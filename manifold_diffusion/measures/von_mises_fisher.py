@@ -14,8 +14,9 @@ from manifold_diffusion.measures.measure import AbstractMeasure
 class VonMisesFisher(AbstractMeasure):
     """Density exp(kappa <m, x>) / C(kappa) on the unit sphere S^k, m a unit vector, kappa >= 0.
 
-    C(kappa) = (2 pi)^{(k+1)/2} I_{(k-1)/2}(kappa) kappa^{-(k-1)/2}, computed at construction (Mardia and Jupp, Directional Statistics).
-    Sampling: Wood's rejection (Comm. Statist. Simul. 1994) for the height <m, x>, and a uniform direction across.
+    C(kappa) = (2 pi)^{(k+1)/2} I_{(k-1)/2}(kappa) kappa^{-(k-1)/2}, computed at construction (Mardia and Jupp,
+    Directional Statistics). Sampling: Wood's rejection (Comm. Statist. Simul. 1994) for the height <m, x>, and a
+    uniform direction across.
     """
 
     manifold: Sphere
@@ -57,7 +58,7 @@ class VonMisesFisher(AbstractMeasure):
 
 
 def _log_normaliser(k: int, kappa: float) -> float:
-    from scipy.special import ive, gammaln
+    from scipy.special import gammaln, ive
 
     if kappa == 0:
         return float(np.log(2) + 0.5 * (k + 1) * np.log(np.pi) - gammaln(0.5 * (k + 1)))

@@ -36,14 +36,15 @@ def run(capsys, *arguments):
 @pytest.fixture
 def data(tmp_path):
     path = tmp_path / "data.npy"
-    np.save(path, sphere(400, 2, 0))
+    np.save(path, sphere(200, 2, 0))
     return path
 
 
 @pytest.mark.parametrize("method", ["coarse", "memorising", "early-stopped", "inertial"])
 def test_generate_writes_points_near_the_manifold(data, tmp_path, capsys, method):
     out = tmp_path / "new.csv"
-    status, text, err = run(capsys, "generate", data, "--n", 60, "--out", out, "--method", method, "--json", "--quiet")
+    options = ("--method", method, "--degree", 2, "--json", "--quiet")
+    status, text, err = run(capsys, "generate", data, "--n", 60, "--out", out, *options)
     summary = json.loads(text)
     assert (status, err) == (0, "")
     assert set(summary) == GENERATE
@@ -72,13 +73,14 @@ def test_generate_does_not_depend_on_units_or_origin(tmp_path, capsys):
     rows = sphere(300, 2, 0)
     for name, points in (("a", rows), ("b", 1e6 * rows + 5e7)):
         np.save(tmp_path / f"{name}.npy", points)
-        run(capsys, "generate", tmp_path / f"{name}.npy", "--n", 20, "--out", tmp_path / f"{name}-new.npy", "--dim", 2)
+        new = tmp_path / f"{name}-new.npy"
+        run(capsys, "generate", tmp_path / f"{name}.npy", "--n", 20, "--out", new, "--dim", 2, "--degree", 2)
     first, second = np.load(tmp_path / "a-new.npy"), np.load(tmp_path / "b-new.npy")
     np.testing.assert_allclose((second - 5e7) / 1e6, first, atol=1e-3)
 
 
 def test_real_data_in_many_dimensions_work_from_end_to_end(tmp_path, capsys):
-    np.save(tmp_path / "digits.npy", load_digits().data[:700])
+    np.save(tmp_path / "digits.npy", load_digits().data[:300])
     new = tmp_path / "new.npz"
     status, text, err = run(capsys, "generate", tmp_path / "digits.npy", "--n", 40, "--out", new, "--json")
     assert status == 0

@@ -47,10 +47,10 @@ def test_copies_on_a_curve_are_seen():
 
 
 def test_fresh_points_are_not_slandered():
-    """A false alarm in at most one of twenty samples, and most are found to generalise."""
-    verdicts = [audited(sphere(700, 2, 100 + i), sphere(700, 2, i)).verdict for i in range(20)]
+    """A false alarm in at most one of twelve samples, and most are found to generalise."""
+    verdicts = [audited(sphere(700, 2, 100 + i), sphere(700, 2, i)).verdict for i in range(12)]
     assert sum(v not in ("generalises", "inconclusive") for v in verdicts) <= 1
-    assert verdicts.count("generalises") >= 14
+    assert verdicts.count("generalises") >= 8
 
 
 def test_noisy_fresh_points_are_measured_against_noisy_data():
@@ -104,6 +104,6 @@ def test_what_cannot_be_audited_is_refused_in_one_line(data, generated, message)
 def test_the_degree_follows_the_noise():
     key = jax.random.key(0)
     clean, rough = sphere(2000, 2, 0), noise(sphere(2000, 2, 0), 0.05, 1)
-    assert evaluation.choose_degree(clean, 2, key=key).degree >= 2
+    assert evaluation.choose_degree(clean, 2, key=key).degree == 2
     assert evaluation.choose_degree(rough, 2, key=key).degree <= 2
     assert evaluation.choose_degree(sphere(40, 2, 0), 2, key=key).degree == 1

@@ -69,7 +69,7 @@ def test_the_headline_is_an_estimate_that_rounds_to_the_consensus():
 
 
 def test_few_points_are_refused_by_name():
-    with pytest.raises(ValueError, match="1 distinct points are too few.*at least 4"):
+    with pytest.raises(ValueError, match=r"1 distinct points are too few.*at least 4"):
         evaluation.levina_bickel(np.ones((9, 3)))
 
 

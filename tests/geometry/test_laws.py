@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from manifold_diffusion.geometry import manifold as geometry
 from tests.catalogue import MANIFOLDS
 
-POINTS = 16
+POINTS, DRAWN = 16, 20_000
 EXACT, ROUNDED = 1e-10, 1e-4
 
 every_manifold = pytest.mark.parametrize("entry", MANIFOLDS.values(), ids=MANIFOLDS)
@@ -34,11 +34,34 @@ def keys(count, seed=0):
     return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(count))
 
 
-def near(entry, manifold, count=POINTS, noise=0.3, seed=0):
-    """Points of the manifold plus ambient Gaussian noise of `noise` times the reach."""
-    x = entry.draw(manifold, keys(count, seed))
-    z = jax.random.normal(jax.random.key(seed + 1), x.shape, x.dtype)
-    return x + noise * entry.reach / np.sqrt(x.shape[1]) * z
+@functools.cache
+def drawn(entry):
+    """Points drawn from the manifold, in float32: many where they are to be counted, else as many as are looked at."""
+    return np.asarray(entry.draw(entry.make(), keys(DRAWN if entry.exact else 4 * POINTS, seed=11)))
+
+
+@functools.cache
+def projection(entry, dtype):
+    """(n, d) -> (n, d), compiled once: in batches of 64."""
+    with jax.enable_x64(dtype == "float64"):
+        manifold = entry.make()
+        batch = jax.jit(jax.vmap(lambda x: manifold.project(x)))
+
+    def project(points):
+        padded = np.concatenate([points, np.repeat(points[-1:], -len(points) % 64, axis=0)]).astype(dtype)
+        with jax.enable_x64(dtype == "float64"):
+            found = [np.asarray(batch(jnp.asarray(rows))) for rows in padded.reshape(-1, 64, padded.shape[1])]
+        assert all(rows.dtype == dtype for rows in found)
+        return np.concatenate(found)[: len(points)]
+
+    return project
+
+
+def near(entry, count=POINTS, noise=0.3):
+    """Points of the manifold plus ambient Gaussian noise of `noise` times the reach, which float32 holds exactly."""
+    x = drawn(entry)[:count]
+    z = np.random.default_rng(1).standard_normal(x.shape)
+    return (x + noise * entry.reach / np.sqrt(x.shape[1]) * z).astype(np.float32)
 
 
 def size(points):
@@ -68,41 +91,36 @@ def observed(entry, dtype="float64") -> Observed:
 
 @functools.cache
 def _observed(entry, dtype):
+    x, project = near(entry).astype(dtype), projection(entry, dtype)
+    y = project(x)
     with jax.enable_x64(dtype == "float64"):
         manifold = entry.make()
-        x = near(entry, manifold)
-        u = jax.random.uniform(jax.random.key(5), (len(x), manifold.dim), minval=-1.0) * entry.chart_radius
+        u = entry.chart_radius * np.random.default_rng(5).uniform(-1, 1, (len(x), manifold.dim)).astype(dtype)
 
-        def look(x, u):
-            y = manifold.project(x)
+        def look(y, step, u):
             chart = manifold.chart(y)
-            centre = chart.coordinates(y)
-            point = chart.embed(u)
+            centre, point = chart.coordinates(y), chart.embed(u)
             columns = jax.vmap(manifold.tangent, in_axes=(None, 0), out_axes=1)
-            return Observed(
-                x=x,
-                projected=y,
-                projected_twice=manifold.project(y),
-                tangent_part=manifold.tangent(y, x - y),
-                projector=columns(y, jnp.eye(len(y))),
-                frame=geometry.tangent_frame(chart, centre),
-                centre=chart.embed(centre),
-                u=u,
-                embedded=point,
-                coordinates=chart.coordinates(point),
-                embedded_projected=manifold.project(point),
-            )
+            along_and_projector = columns(y, jnp.concatenate([step[None], jnp.eye(len(y), dtype=y.dtype)]))
+            frame = geometry.tangent_frame(chart, centre)
+            return along_and_projector, frame, chart.embed(centre), point, chart.coordinates(point)
 
-        seen = jax.jit(jax.vmap(look))(x, u)
+        seen = jax.jit(jax.vmap(look))(jnp.asarray(y), jnp.asarray(x - y), jnp.asarray(u))
         assert all(values.dtype == dtype for values in seen)
-        return Observed(*(np.asarray(values) for values in seen))
-
-
-def differences(f, u, step):
-    """d f / d u by central differences, the derivative last: an oracle for automatic differentiation."""
-    directions = step * np.eye(len(u))
-    both = [[np.asarray(f(jnp.asarray(u + s * v))) for s in (1, -1)] for v in directions]
-    return np.stack([(plus - minus) / (2 * step) for plus, minus in both], axis=-1)
+    tangents, frame, centre, embedded, back = (np.asarray(values) for values in seen)
+    return Observed(
+        x=x,
+        projected=y,
+        projected_twice=project(y),
+        tangent_part=tangents[:, :, 0],
+        projector=tangents[:, :, 1:],
+        frame=frame,
+        centre=centre,
+        u=u,
+        embedded=embedded,
+        coordinates=back,
+        embedded_projected=project(embedded),
+    )
 
 
 def budget(entry, dtype="float64"):
@@ -141,26 +159,25 @@ def test_projected_points_lie_on_the_manifold(entry):
 @every_known_manifold
 def test_no_point_of_the_manifold_is_nearer_than_the_projection(entry, x64):
     """Against dense points, for queries near and far: also where other sheets of the manifold are close."""
-    manifold = entry.make()
-    dense = np.asarray(entry.dense(manifold))
-    x = near(entry, manifold, 48)
+    dense = np.asarray(entry.dense(entry.make()))
+    x = near(entry, 64).astype(float)
     if entry.far:
-        far = 0.7 * size(dense) * jax.random.normal(jax.random.key(3), x.shape)
-        x = jnp.concatenate([x, far])
-    distance = np.linalg.norm(x - jax.jit(jax.vmap(manifold.project))(x), axis=1)
-    nearest = cKDTree(dense).query(np.asarray(x))[0]
+        x = np.concatenate([x, 0.7 * size(dense) * np.random.default_rng(3).standard_normal(x.shape)])
+    distance = np.linalg.norm(x - projection(entry, "float64")(x), axis=1)
+    nearest = cKDTree(dense).query(x)[0]
     assert np.all(distance <= nearest + budget(entry) * size(dense)), np.max(distance - nearest)
 
 
 @every_smooth_manifold
-def test_the_projection_has_the_tangent_projector_as_its_derivative(entry, x64):
+def test_the_projection_has_the_tangent_projector_as_its_derivative(entry):
     """d Pi = P_T on the manifold: projection and tangent are coded apart and have to agree."""
     if not entry.exact:
         pytest.skip("an estimated projection jumps where its neighbours change")
-    manifold, seen = entry.make(), observed(entry)
-    project = jax.jit(lambda x: manifold.project(x))
-    derivative = [differences(project, y, 1e-4 * entry.reach) for y in seen.projected[:4]]
-    np.testing.assert_allclose(derivative, seen.projector[:4], atol=1e-6)
+    seen, project, step = observed(entry), projection(entry, "float64"), 1e-4 * entry.reach
+    for y, P in zip(seen.projected[:4], seen.projector[:4], strict=True):
+        offsets = step * np.eye(len(y))
+        derivative = (project(y + offsets) - project(y - offsets)).T / (2 * step)
+        np.testing.assert_allclose(derivative, P, atol=1e-6)
 
 
 # Tangent spaces
@@ -383,8 +400,7 @@ def test_the_reach_is_a_bound(entry, x64):
 @every_known_manifold
 def test_uniform_points_fill_cells_in_proportion_to_their_volume(entry):
     """Chi-square of a parameter whose exact law on the manifold is in the catalogue, in float32, on 20000 points."""
-    manifold = entry.make()
-    x = np.asarray(jax.jit(jax.vmap(manifold.uniform))(keys(20_000, seed=11)), np.float64)
+    x = drawn(entry).astype(float)
     for parameter in entry.uniform_parameters:
         p = parameter(x)
         assert np.all((p > -1e-3) & (p < 1 + 1e-3))
@@ -395,8 +411,7 @@ def test_uniform_points_fill_cells_in_proportion_to_their_volume(entry):
 @every_manifold_with_quadrature
 def test_uniform_points_have_the_moments_of_the_volume(entry):
     """Means of x, of x x^T and of a cubic against quadrature, within 4.5 standard errors each."""
-    manifold = entry.make()
-    x = np.asarray(jax.jit(jax.vmap(manifold.uniform))(keys(20_000, seed=12)), np.float64)
+    x = drawn(entry).astype(float)
     with jax.enable_x64(True):
         nodes, weights = (np.asarray(a) for a in entry.make().quadrature(entry.quadrature))
     weights = weights / weights.sum()
@@ -421,7 +436,6 @@ def test_a_batch_is_its_points(entry):
 @every_manifold
 def test_float32_stays_within_its_budget_of_float64(entry):
     """Projection in float32 against float64 on the same points: a few hundred roundings of the extent."""
-    seen = observed(entry, "float32")
-    with jax.enable_x64(True):
-        exact = jax.jit(jax.vmap(entry.make().project))(jnp.asarray(seen.x, jnp.float64))
-    np.testing.assert_allclose(seen.projected, exact, atol=entry.rounding * np.finfo(np.float32).eps * size(exact))
+    exact, rounded = observed(entry), observed(entry, "float32")
+    limit = entry.rounding * np.finfo(np.float32).eps * size(exact.projected)
+    np.testing.assert_allclose(rounded.projected, exact.projected, atol=limit)

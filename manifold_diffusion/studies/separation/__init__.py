@@ -1,4 +1,6 @@
-"""Group S: geometry before density. Each claim is a manifold, sizes, an instrument, what is expected and a tolerance."""
+"""Group S: geometry before density. Each claim is a manifold, sizes, an instrument, what is expected and a
+tolerance.
+"""
 
 from manifold_diffusion.studies.separation.coverage import S4, S5
 from manifold_diffusion.studies.separation.law import S9

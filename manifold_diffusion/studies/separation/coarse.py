@@ -1,7 +1,8 @@
 """Measuring the coarse model: what the experiments of this folder share.
 
-A coarse sample is Pihat(x) with x a datum plus noise of level sigma_0, which is the law in which the kernel score leaves a
-sample at sigma_0; the flow of the projection score from there ends at Pihat(x). Claim S2 runs the whole reverse SDE instead.
+A coarse sample is Pihat(x) with x a datum plus noise of level sigma_0, which is the law in which the kernel score
+leaves a sample at sigma_0; the flow of the projection score from there ends at Pihat(x). Claim S2 runs the whole
+reverse SDE instead.
 """
 
 import math
@@ -14,7 +15,14 @@ import numpy as np
 from manifold_diffusion._neighbours import NeighbourIndex, self_nearest
 from manifold_diffusion._types import Key, Points
 from manifold_diffusion.evaluation import unit_ball_volume
-from manifold_diffusion.geometry import AbstractManifold, Ellipsoid, EstimatedAtlas, Torus, default_neighbours, fit_chart
+from manifold_diffusion.geometry import (
+    AbstractManifold,
+    Ellipsoid,
+    EstimatedAtlas,
+    Torus,
+    default_neighbours,
+    fit_chart,
+)
 from manifold_diffusion.measures import Density, Uniform, draw, jump
 from manifold_diffusion.measures.poisson import poisson_neighbours
 
@@ -58,7 +66,9 @@ def noised(key: Key, data: Points, level: float, queries: int) -> Points:
     return chosen + level * jax.random.normal(noise, chosen.shape, chosen.dtype)
 
 
-def atlases(data: Points, dim: int, degrees: tuple[int, ...], neighbours: int | None = None) -> dict[int, EstimatedAtlas]:
+def atlases(
+    data: Points, dim: int, degrees: tuple[int, ...], neighbours: int | None = None
+) -> dict[int, EstimatedAtlas]:
     """The estimated atlas of each degree, over one search tree."""
     index = NeighbourIndex(data)
     return {
@@ -93,7 +103,9 @@ def coarse_distances(
     data = sample(measure, data_key, size)
     points = noised(noise_key, data, switching_level(data), queries)
     fitted = atlases(data, measure.manifold.dim, degrees)
-    return {f"p={degree}": off_manifold(measure.manifold, atlas.project_all(points)) for degree, atlas in fitted.items()}
+    return {
+        f"p={degree}": off_manifold(measure.manifold, atlas.project_all(points)) for degree, atlas in fitted.items()
+    }
 
 
 def local_coarse_distances(
@@ -101,8 +113,8 @@ def local_coarse_distances(
 ) -> dict[str, dict[str, float]]:
     """The same for a Poisson sample of mean size `size`, of which only the neighbours of the queries are ever made.
 
-    Each query is a datum plus noise, and the datum is one of its neighbours (the Palm law of a Poisson sample). sigma_0 is the
-    limit of its rule. Cost does not depend on the size, so sizes are not bounded by memory.
+    Each query is a datum plus noise, and the datum is one of its neighbours (the Palm law of a Poisson sample). sigma_0
+    is the limit of its rule. Cost does not depend on the size, so sizes are not bounded by memory.
     """
     level = jnp.asarray(expected_switching_level(manifold, math.log(size)))
     log_intensity = jnp.asarray(math.log(size)) - jnp.log(manifold.volume())

@@ -97,7 +97,9 @@ def _coverage(key: Key, size: float, *, axes: tuple[float, ...], betas: tuple[in
     return outcome
 
 
-def _coverage_experiment(name: str, axes: tuple[float, ...], betas: tuple[int, ...], grids: dict[str, Grid]) -> Experiment:
+def _coverage_experiment(
+    name: str, axes: tuple[float, ...], betas: tuple[int, ...], grids: dict[str, Grid]
+) -> Experiment:
     methods = tuple(f"{who} beta={beta}" for beta in betas for who in ("coarse", "memoriser"))
     return Experiment(name, partial(_coverage, axes=axes, betas=betas), methods, grids)
 
@@ -114,14 +116,27 @@ S4 = Claim(
     id="S4",
     group=SEPARATION,
     title="coverage",
-    statement="At radius N^{-beta/(4k)} every ball has its true mass up to a factor 4 under the coarse law; the memoriser leaves most empty.",
+    statement=(
+        "At radius N^{-beta/(4k)} every ball has its true mass up to a factor 4 under the coarse law; the "
+        "memoriser leaves most empty."
+    ),
     source=PAPER,
     experiments=(
         _coverage_experiment(
-            "ellipse", (1.0, 0.7), (4, 6), {"smoke": Grid((512, 1024), 2), "cpu": Grid((128, 512, 2048, 8192), 6), "gpu": Grid((128, 512, 2048, 8192, 32_768), 20)}
+            "ellipse",
+            (1.0, 0.7),
+            (4, 6),
+            {
+                "smoke": Grid((512, 1024), 4),
+                "cpu": Grid((128, 512, 2048, 8192), 6),
+                "gpu": Grid((128, 512, 2048, 8192, 32_768), 20),
+            },
         ),
         _coverage_experiment(
-            "ellipsoid", (1.0, 1.2, 1.4), (4, 6), {"smoke": Grid((16_000,), 2), "cpu": Grid((1000, 4000, 16_000, 64_000), 4), "gpu": Grid((1000, 4000, 16_000, 64_000, 256_000), 10)}
+            "ellipsoid",
+            (1.0, 1.2, 1.4),
+            (4, 6),
+            {"cpu": Grid((1000, 4000, 16_000, 64_000), 4), "gpu": Grid((1000, 4000, 16_000, 64_000, 256_000), 10)},
         ),
     ),
     checks=(
@@ -137,8 +152,9 @@ S4 = Claim(
 def empirical_coverage_scale(measure: Density, data: Points, centres: Points, neighbours: int) -> float:
     """The radius beyond which every ball B(y, radius) holds between 1/4 and 4 times its true share of the data.
 
-    With d_1 <= d_2 <= .. the distances of the data to y and v = N rho(y) omega_k, a ball of radius just under d_j holds j - 1 data
-    where it expects v d_j^k, and from d_j on j data until d_{j+1}. Balls are small, so their volume is omega_k radius^k.
+    With d_1 <= d_2 <= .. the distances of the data to y and v = N rho(y) omega_k, a ball of radius just under d_j holds
+    j - 1 data where it expects v d_j^k, and from d_j on j data until d_{j+1}. Balls are small, so their volume is
+    omega_k radius^k.
     """
     k = measure.manifold.dim
     omega = 2.0 if k == 1 else math.pi
@@ -170,13 +186,25 @@ def _coverage_scale(key: Key, size: float, *, axes: tuple[float, ...], degrees: 
     return outcome
 
 
-def _scale_experiment(name: str, axes: tuple[float, ...], degrees: tuple[int, ...], grids: dict[str, Grid]) -> Experiment:
+def _scale_experiment(
+    name: str, axes: tuple[float, ...], degrees: tuple[int, ...], grids: dict[str, Grid]
+) -> Experiment:
     methods = ("empirical", *(f"p={p}" for p in degrees))
     return Experiment(name, partial(_coverage_scale, axes=axes, degrees=degrees), methods, grids)
 
 
 def _scale_check(experiment: str, method: str, relation, expected: float, tolerance: float, note: str = "") -> Check:
-    return Check(experiment, method, "scale", relation, expected, tolerance, abscissa="size/log(size)", smoke_tolerance=0.6, note=note)
+    return Check(
+        experiment,
+        method,
+        "scale",
+        relation,
+        expected,
+        tolerance,
+        abscissa="size/log(size)",
+        smoke_tolerance=0.6,
+        note=note,
+    )
 
 
 _GUARANTEED = "guaranteed: at most -beta/(4k)"
@@ -186,14 +214,27 @@ S5 = Claim(
     id="S5",
     group=SEPARATION,
     title="coverage scale",
-    statement="The radius from which on all balls are covered falls at least as (N/log N)^{-beta/(4k)}, in fact as -beta/k; for the data, -1/k.",
+    statement=(
+        "The radius from which on all balls are covered falls at least as (N/log N)^{-beta/(4k)}, in fact as "
+        "-beta/k; for the data, -1/k."
+    ),
     source=PAPER + "; the exponent -beta/k by an elementary argument (derived)",
     experiments=(
         _scale_experiment(
-            "ellipse", (1.0, 0.7), (1, 2, 3, 4), {"smoke": Grid((512, 2048), 2), "cpu": Grid((512, 1024, 2048, 4096, 8192), 10), "gpu": Grid((512, 1024, 2048, 4096, 8192), 40)}
+            "ellipse",
+            (1.0, 0.7),
+            (1, 2, 3, 4),
+            {
+                "smoke": Grid((512, 2048), 5),
+                "cpu": Grid((512, 1024, 2048, 4096, 8192), 10),
+                "gpu": Grid((512, 1024, 2048, 4096, 8192), 40),
+            },
         ),
         _scale_experiment(
-            "ellipsoid", (1.0, 1.2, 1.4), (1, 2, 3), {"smoke": Grid((2000, 8000), 2), "cpu": Grid((2000, 4000, 8000, 16_000, 32_000), 10), "gpu": Grid((4000, 16_000, 64_000, 256_000), 20)}
+            "ellipsoid",
+            (1.0, 1.2, 1.4),
+            (1, 2, 3),
+            {"cpu": Grid((2000, 4000, 8000, 16_000, 32_000), 10), "gpu": Grid((4000, 16_000, 64_000, 256_000), 20)},
         ),
     ),
     checks=(

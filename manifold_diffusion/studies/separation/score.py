@@ -23,7 +23,9 @@ def _law() -> VonMisesFisher:
 
 
 def score_errors(key: Key, data: Points, sigma: float) -> dict[str, float]:
-    """sigma^2 times the L2(p_sigma) error of the score, which is that of the denoiser, of the memoriser and of coarse scores."""
+    """sigma^2 times the L2(p_sigma) error of the score, which is that of the denoiser, of the memoriser and of coarse
+    scores.
+    """
     datum_key, noise_key = jax.random.split(key)
     fresh = draw(_law().sample, datum_key, _QUERIES)
     points = fresh + sigma * jax.random.normal(noise_key, fresh.shape, fresh.dtype)
@@ -32,7 +34,9 @@ def score_errors(key: Key, data: Points, sigma: float) -> dict[str, float]:
     guesses = {"memoriser": _denoise_empirically(KernelScore(data), points, level)}
     for degree, atlas in atlases(data, 2, _DEGREES).items():
         guesses[f"coarse p={degree}"] = atlas.project_all(points)
-    return {name: float(np.sqrt(np.mean(np.sum(np.asarray(guess - exact) ** 2, axis=1)))) for name, guess in guesses.items()}
+    return {
+        name: float(np.sqrt(np.mean(np.sum(np.asarray(guess - exact) ** 2, axis=1)))) for name, guess in guesses.items()
+    }
 
 
 @jax.jit
@@ -72,17 +76,27 @@ S10 = Claim(
     id="S10",
     group=SEPARATION,
     title="score error",
-    statement="sigma^2 times the score error levels off at N^{-1/k} for the memoriser and N^{-(p+1)/k} for the coarse score; above, the density term sigma^2.",
+    statement=(
+        "sigma^2 times the score error levels off at N^{-1/k} for the memoriser and N^{-(p+1)/k} for the "
+        "coarse score; above, the density term sigma^2."
+    ),
     source=PAPER + "; When Scores Learn Geometry, arXiv 2509.24912",
     experiments=(
         Experiment(
-            "plateau", _plateau, _METHODS, {"smoke": Grid((1000, 4000), 2), "cpu": Grid((1000, 4000, 16_000, 64_000), 4), "gpu": Grid((1000, 4000, 16_000, 64_000, 256_000), 10)}
+            "plateau",
+            _plateau,
+            _METHODS,
+            {
+                "smoke": Grid((1000, 4000), 4),
+                "cpu": Grid((1000, 4000, 16_000, 64_000), 4),
+                "gpu": Grid((1000, 4000, 16_000, 64_000, 256_000), 10),
+            },
         ),
         Experiment(
             "curve",
             partial(_curve, sizes=_CURVE_SIZES),
             tuple(f"{method} N={size}" for size in _CURVE_SIZES for method in _METHODS),
-            {"smoke": Grid(_SMOKE_LEVELS, 2), "cpu": Grid(_LEVELS, 3), "gpu": Grid(_LEVELS, 10)},
+            {"smoke": Grid(_SMOKE_LEVELS, 3), "cpu": Grid(_LEVELS, 3), "gpu": Grid(_LEVELS, 10)},
             size_name="sigma",
         ),
     ),
@@ -90,7 +104,17 @@ S10 = Claim(
         Check("plateau", "memoriser", "error", "slope", -0.5, 0.05, smoke_tolerance=0.1),
         Check("plateau", "coarse p=1", "error", "slope", -1.0, 0.05, smoke_tolerance=0.15),
         Check("plateau", "coarse p=3", "error", "slope", -2.0, 0.05, smoke_tolerance=0.3),
-        Check("curve", "coarse p=3 N=16384", "error", "slope", 2.0, 0.05, min_size=0.025, max_size=0.25, smoke_tolerance=0.2),
+        Check(
+            "curve",
+            "coarse p=3 N=16384",
+            "error",
+            "slope",
+            2.0,
+            0.05,
+            min_size=0.025,
+            max_size=0.25,
+            smoke_tolerance=0.2,
+        ),
     ),
     figure=separation_figure,
 )
