@@ -1,0 +1,26 @@
+"""The examples run, at small sizes, and show what they say."""
+
+import importlib.util
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_manifold_of_your_own(tmp_path):
+    figures = load("bring_your_manifold").main(size=600, new=150, out=str(tmp_path / "ribbon.png"))
+    assert (tmp_path / "ribbon.png").stat().st_size > 10_000
+    memorised, stopped, coarse = (figures[kind] for kind in ("memorised", "early-stopped", "coarse"))
+    assert memorised[1] < 0.05 < 0.6 < coarse[1]
+    assert coarse[0] < stopped[0] / 10
+
+
+def test_an_audit_tells_samples_apart():
+    verdicts = load("audit_a_sample").main(size=1200, new=600)
+    assert verdicts == {"fresh": "generalises", "copies": "memorised", "half missing": "collapsed"}
