@@ -17,7 +17,7 @@ from manifold_diffusion.cli.points import check_output, read_points, write_point
 from manifold_diffusion.geometry import default_neighbours, monomial_count
 
 _FLOATS = 2**24
-_LARGEST_CHUNK = 4096
+_LARGEST_CHUNK = 1024
 
 
 class Fit(NamedTuple):
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     fit = fit_sampler(jax.random.fold_in(key, 0), (data.rows - centre) / scale, options, scale)
     for note in fit.notes:
         console.note(note)
-    chunk = _chunk(fit, data.rows.shape[1], options.n)
+    chunk = _chunk(fit, data.rows.shape[1])
     points = np.empty((options.n, data.rows.shape[1]))
     for first in range(0, options.n, chunk):
         console.progress(first, options.n, "drawing")
@@ -137,16 +137,15 @@ def _degree(rows: np.ndarray, dim: int, options: argparse.Namespace, key: Key) -
     return options.degree
 
 
-def _chunk(fit: Fit, ambient: int, n: int) -> int:
+def _chunk(fit: Fit, ambient: int) -> int:
     """How many samples to draw at a time, so that neighbourhoods and design matrices take a few hundred MB at most.
 
-    Samples do not depend on it.
+    It does not depend on how many are asked for, so that sample i is the same to the last bit whatever --n is.
     """
-    most = _LARGEST_CHUNK
-    if fit.degree is not None and fit.dim is not None:
-        monomials = monomial_count(fit.dim, fit.degree)
-        most = min(most, _FLOATS // (default_neighbours(fit.dim, fit.degree) * (ambient + monomials)))
-    return min(1 << max(most, 16).bit_length() - 1, 1 << (n - 1).bit_length())
+    if fit.degree is None or fit.dim is None:
+        return _LARGEST_CHUNK
+    size = default_neighbours(fit.dim, fit.degree) * (ambient + monomial_count(fit.dim, fit.degree))
+    return min(_LARGEST_CHUNK, 1 << max(_FLOATS // size, 16).bit_length() - 1)
 
 
 def _summary(options: argparse.Namespace, fit: Fit, points: np.ndarray, seconds: float) -> dict[str, Any]:

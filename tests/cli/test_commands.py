@@ -56,6 +56,7 @@ def test_generate_writes_points_near_the_manifold(data, tmp_path, capsys, method
 
 
 def test_the_same_seed_gives_the_same_points_however_many(data, tmp_path, capsys, monkeypatch):
+    """To the last bit whatever --n is, and to rounding whatever the size of a chunk is."""
     files = [tmp_path / f"{i}.npy" for i in range(4)]
     common = ("--dim", 2, "--degree", 2, "--quiet")
     run(capsys, "generate", data, "--n", 30, "--out", files[0], *common)
@@ -64,8 +65,8 @@ def test_the_same_seed_gives_the_same_points_however_many(data, tmp_path, capsys
     monkeypatch.setattr("manifold_diffusion.cli.generate._LARGEST_CHUNK", 16)
     run(capsys, "generate", data, "--n", 50, "--out", files[3], *common)
     first, longer, other, chunked = (np.load(f) for f in files)
-    np.testing.assert_allclose(longer[:30], first, atol=1e-6)
-    np.testing.assert_allclose(chunked, longer, atol=1e-6)
+    np.testing.assert_array_equal(longer[:30], first)
+    np.testing.assert_allclose(chunked, longer, atol=1e-3)
     assert np.abs(other - first).max() > 0.1
 
 
@@ -79,7 +80,8 @@ def test_generate_does_not_depend_on_units_or_origin(tmp_path, capsys):
     np.testing.assert_allclose((second - 5e7) / 1e6, first, atol=1e-3)
 
 
-def test_real_data_in_many_dimensions_work_from_end_to_end(tmp_path, capsys):
+def test_real_data_in_many_dimensions_work_from_end_to_end(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("manifold_diffusion.cli.generate._LARGEST_CHUNK", 64)
     np.save(tmp_path / "digits.npy", load_digits().data[:300])
     new = tmp_path / "new.npz"
     status, text, err = run(capsys, "generate", tmp_path / "digits.npy", "--n", 40, "--out", new, "--json")

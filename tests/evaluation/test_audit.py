@@ -47,10 +47,10 @@ def test_copies_on_a_curve_are_seen():
 
 
 def test_fresh_points_are_not_slandered():
-    """A false alarm in at most one of twelve samples, and most are found to generalise."""
-    verdicts = [audited(sphere(700, 2, 100 + i), sphere(700, 2, i)).verdict for i in range(12)]
+    """A false alarm in at most one of eight samples, and most are found to generalise."""
+    verdicts = [audited(sphere(700, 2, 100 + i), sphere(700, 2, i)).verdict for i in range(8)]
     assert sum(v not in ("generalises", "inconclusive") for v in verdicts) <= 1
-    assert verdicts.count("generalises") >= 8
+    assert verdicts.count("generalises") >= 5
 
 
 def test_noisy_fresh_points_are_measured_against_noisy_data():
