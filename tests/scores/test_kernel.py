@@ -45,7 +45,12 @@ def score_and_density(kernel, x, sigma):
     return jax.vmap(lambda p: (kernel(p, sigma), kernel.log_density(p, sigma)))(x)
 
 
-SHAPES = [(1, 1, 1), (1, 3, 2), (2, 1, 3), (7, 9, 1), (1025, 130, 3), (3000, 5, 8), (300, 20, 9), (300, 7, 33)]
+@jax.jit
+def scores_of(kernel, x, sigma):
+    return jax.vmap(kernel, (0, None))(x, sigma)
+
+
+SHAPES = [(1, 1, 1), (1, 3, 2), (2, 1, 3), (7, 9, 1), (1025, 130, 3), (3000, 5, 8), (300, 7, 33)]
 
 
 @pytest.mark.parametrize(("n", "m", "d"), SHAPES)
@@ -71,9 +76,7 @@ def test_weights_are_those_of_repeated_points():
     data, x = sample(40, 6, 3)
     counts = np.random.default_rng(1).integers(0, 4, size=40)
     weighted, repeated = KernelScore(data, jnp.asarray(counts)), KernelScore(jnp.repeat(data, counts, axis=0))
-    np.testing.assert_allclose(
-        jax.vmap(weighted, (0, None))(x, 0.4), jax.vmap(repeated, (0, None))(x, 0.4), rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(scores_of(weighted, x, 0.4), scores_of(repeated, x, 0.4), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("far_block_first", [False, True])
@@ -83,9 +86,7 @@ def test_blocks_without_weight_leave_no_trace(far_block_first):
     weights = np.zeros(len(data))
     weights[kept] = 1
     with_zeros, without = KernelScore(data, jnp.asarray(weights)), KernelScore(data[kept])
-    np.testing.assert_allclose(
-        jax.vmap(with_zeros, (0, None))(x, 0.2), jax.vmap(without, (0, None))(x, 0.2), rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(scores_of(with_zeros, x, 0.2), scores_of(without, x, 0.2), rtol=1e-4, atol=1e-4)
 
 
 def test_small_noise_is_resolved_in_single_precision():
@@ -102,7 +103,7 @@ def test_small_noise_is_resolved_in_single_precision():
 def test_offset_of_the_data_costs_no_digits(d):
     data, x = sample(200, 8, d)
     data, x = data + 1000, x + 1000
-    score = jax.vmap(KernelScore(data), (0, None))(x, 0.2)
+    score = scores_of(KernelScore(data), x, 0.2)
     np.testing.assert_allclose(0.2 * score, 0.2 * dense(data, x, 0.2)[0], atol=2e-3)
 
 
@@ -110,7 +111,7 @@ def test_high_dimension_falls_back_to_differences_at_small_noise():
     """The product form alone would be wrong by several units here: the test below shows it."""
     data, x = sample(500, 16, 64)
     x = data[:16] + 1e-3 * (x - data[:16])
-    score = jax.vmap(KernelScore(data), (0, None))(x, 2e-4)
+    score = scores_of(KernelScore(data), x, 2e-4)
     np.testing.assert_allclose(2e-4 * score, 2e-4 * dense(data, x, 2e-4)[0], atol=5e-2, rtol=1e-3)
 
 
@@ -147,11 +148,12 @@ def test_every_way_to_batch_gives_the_same():
 def test_several_data_sets_can_be_batched():
     data, x = sample(60, 4, 2)
     kernels = jax.vmap(KernelScore)(data.reshape(3, 20, 2))
-    scores = jax.vmap(lambda k: jax.vmap(k, (0, None))(x, 0.5))(kernels)
+    scores = jax.jit(jax.vmap(scores_of, (0, None, None)))(kernels, x, 0.5)
     for i in range(3):
         np.testing.assert_allclose(scores[i], dense(data[20 * i : 20 * i + 20], x, 0.5)[0], rtol=1e-4, atol=1e-4)
-    jacobians = jax.vmap(lambda k: jax.jacfwd(k)(x[0], 0.5))(kernels)
-    np.testing.assert_allclose(jacobians[1], jax.jacfwd(KernelScore(data[20:40]))(x[0], 0.5), rtol=1e-5, atol=1e-5)
+    of = lambda k: jax.jacfwd(k)(x[0], 0.5)  # noqa: E731
+    jacobians = jax.jit(jax.vmap(of))(kernels)
+    np.testing.assert_allclose(jacobians[1], jax.jit(of)(KernelScore(data[20:40])), rtol=1e-5, atol=1e-5)
 
 
 DERIVATIVES = {
@@ -194,15 +196,20 @@ def test_derivatives_need_neither_jit_nor_vmap(x64):
 
 def test_score_is_the_gradient_of_the_log_density(x64):
     data, x = sample(1100, 4, 3, np.float64)
-    kernel = KernelScore(data, jnp.linspace(1.0, 2.0, 1100))
-    gradient = jax.vmap(jax.grad(kernel.log_density), (0, None))(x, 0.4)
-    np.testing.assert_allclose(gradient, jax.vmap(kernel, (0, None))(x, 0.4), rtol=1e-12)
-    step = 1e-6
-    slope = jax.vmap(lambda p: (kernel.log_density(p, 0.4 + step) - kernel.log_density(p, 0.4 - step)) / (2 * step))(x)
-    np.testing.assert_allclose(jax.vmap(jax.grad(kernel.log_density, 1), (0, None))(x, 0.4), slope, rtol=1e-7)
-    # The heat equation: d p / d sigma = sigma Laplacian p, so d log p / d sigma = sigma (div s + |s|^2).
-    s, divergence = jax.vmap(lambda p: (kernel(p, 0.4), jnp.trace(jax.jacfwd(kernel)(p, 0.4))))(x)
-    np.testing.assert_allclose(slope, 0.4 * (divergence + jnp.sum(s**2, axis=1)), rtol=1e-7)
+    kernel, sigma, step = KernelScore(data, jnp.linspace(1.0, 2.0, 1100)), 0.4, 1e-6
+
+    @jax.jit
+    @jax.vmap
+    def laws(p):
+        gradient, slope = jax.grad(kernel.log_density, (0, 1))(p, sigma)
+        difference = (kernel.log_density(p, sigma + step) - kernel.log_density(p, sigma - step)) / (2 * step)
+        return gradient, kernel(p, sigma), slope, difference, jnp.trace(jax.jacfwd(kernel)(p, sigma))
+
+    gradient, score, slope, difference, divergence = laws(x)
+    np.testing.assert_allclose(gradient, score, rtol=1e-12)
+    np.testing.assert_allclose(slope, difference, rtol=1e-7)
+    # The heat equation: dp / dsigma = sigma Laplacian p, so d log p / dsigma = sigma (div s + |s|^2).
+    np.testing.assert_allclose(slope, sigma * (divergence + jnp.sum(score**2, axis=1)), rtol=1e-10)
 
 
 def test_jacobian_of_the_denoiser_is_the_posterior_covariance(x64):
@@ -216,10 +223,11 @@ def test_derivatives_hold_in_single_precision_at_small_noise():
     data, _ = sample(4000, 1, 2)
     data = data / jnp.linalg.norm(data, axis=1, keepdims=True)
     x = data[:20] * 1.003
-    jacobian = jax.vmap(jax.jacfwd(KernelScore(data).denoise), (0, None))(x, 0.01)
+    of = jax.jit(lambda kernel, x: jax.vmap(jax.jacfwd(kernel.denoise), (0, None))(x, 0.01))
+    jacobian = of(KernelScore(data), x)
     with jax.enable_x64(True):
         exact = KernelScore(jnp.asarray(np.asarray(data, np.float64)))
-        expected = jax.vmap(jax.jacfwd(exact.denoise), (0, None))(jnp.asarray(np.asarray(x, np.float64)), 0.01)
+        expected = of(exact, jnp.asarray(np.asarray(x, np.float64)))
     np.testing.assert_allclose(jacobian, expected, atol=2e-3)
 
 
@@ -233,7 +241,7 @@ def test_no_array_of_pairs_is_ever_made():
 def test_bad_points_stay_bad_and_spoil_no_other():
     data, x = sample(300, 20, 3)
     x = x.at[3].set(jnp.nan)
-    score = jax.vmap(KernelScore(data), (0, None))(x, 0.3)
+    score = scores_of(KernelScore(data), x, 0.3)
     assert not jnp.any(jnp.isfinite(score[3]))
     np.testing.assert_allclose(
         jnp.delete(score, 3, axis=0), dense(data, np.delete(x, 3, axis=0), 0.3)[0], rtol=1e-3, atol=1e-3
