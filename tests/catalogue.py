@@ -386,6 +386,8 @@ SCORES = {
     "weighted kernel": lambda: scores.KernelScore(cloud(), jnp.linspace(0.5, 1.5, 200)),
     "projection": lambda: scores.ProjectionScore(geometry.Torus()),
     "estimated projection": lambda: scores.ProjectionScore(geometry.fit_atlas(cloud(), 1, 2)),
+    "von Mises-Fisher": lambda: scores.VonMisesFisherScore(jnp.array([0.0, 0.6, 0.8]), 3.0),
+    "population": lambda: scores.population_score(geometry.Torus(), lambda x: x[0], 96),
     "switch": lambda: scores.switch(scores.ProjectionScore(geometry.Torus()), scores.KernelScore(cloud()), 0.3),
     "from a denoiser": lambda: scores.from_denoiser(scores.KernelScore(cloud()).denoise),
 }
@@ -450,7 +452,7 @@ OTHERS = {
         "reverse",
         "time_of",
     },
-    "scores": {"denoiser", "from_denoiser", "switch"},
+    "scores": {"denoiser", "from_denoiser", "population_score", "switch"},
     "samplers": {"Step", "generate", "integrate"},
     "estimators": {"GaussianPrior", "Prior", "gaussian_prior", "reverse_diffusion", "switching_noise_level"},
 }

@@ -46,7 +46,7 @@ def test_denoiser_and_score_obey_tweedie(make, dtype):
 @every_score
 def test_a_batch_is_its_points(make):
     score = make()
-    single = score(jnp.asarray(points("float32")[2]), SIGMA)
+    single = score(jnp.asarray(points("float32")[2]), jnp.asarray(SIGMA))
     np.testing.assert_allclose(single, batch(make, "float32")[0][2], rtol=2e-5, atol=2e-5)
 
 
