@@ -88,9 +88,9 @@ def _moments_jvp(primals, tangents):
     *of_fixed, of_v = tangents
     parts = [] if isinstance(of_v, ad.Zero) else [_moments_p.bind(*fixed, of_v)]
     if not all(isinstance(t, ad.Zero) for t in of_fixed):
-        of_fixed = tuple(ad.instantiate_zeros(t) for t in of_fixed)
-        parts.append(jax.jvp(lambda *fixed: _moments(*fixed, v), tuple(fixed), of_fixed)[1])
-    return out, functools.reduce(jnp.add, parts) if parts else ad.Zero.from_primal_value(out)
+        of_fixed = [ad.instantiate_zeros(t) for t in of_fixed] + [jnp.zeros_like(v)]
+        parts.append(jax.jvp(_moments, tuple(primals), tuple(of_fixed))[1])
+    return out, functools.reduce(jnp.add, parts)
 
 
 def _moments_transpose(cotangent, *args):

@@ -106,11 +106,12 @@ def _block_shift(mixture: Atoms, x, sigma, exact: bool):
 
     def body(carry, block):
         best, sums = carry
+        rows, weight_costs = block
         # The barrier stops XLA from recomputing the costs inside the reduction, over the wrong axis: ten times slower.
-        u = jax.lax.optimization_barrier(costs(*block, x, scale, exact))
+        u = jax.lax.optimization_barrier(costs(rows, weight_costs, x, scale, exact))
         new = jnp.minimum(best, lowest(u))
         p = exp2_negative(u - new[None, :])
-        extended = jnp.concatenate([block[0], jnp.ones_like(block[0][:1])])
+        extended = jnp.concatenate([rows, jnp.ones_like(rows[:1])])
         return (new, sums * exp2_negative(best - new)[None, :] + jnp.dot(extended, p, precision="highest")), None
 
     start = (jnp.full_like(sigma, jnp.finfo(x.dtype).max), jnp.zeros((len(x) + 1, len(sigma)), x.dtype))

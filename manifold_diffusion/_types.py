@@ -14,6 +14,8 @@ Scalar: TypeAlias = Float[Array, ""]
 Coordinates: TypeAlias = Float[Array, " k"]
 Point: TypeAlias = Float[Array, " d"]
 Points: TypeAlias = Float[Array, "n d"]
+Queries: TypeAlias = Float[Array, "m d"]
+"""A second batch of points, of another size than the first."""
 
 Sampler: TypeAlias = Callable[[Key], Point]
 """A source of points: the truth, a prior and a fitted model all have this type."""

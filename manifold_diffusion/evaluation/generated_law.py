@@ -14,6 +14,7 @@ nu(y) = int q(y | x) dmu(x).
 """
 
 from functools import partial
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -28,6 +29,8 @@ from manifold_diffusion.geometry import AbstractManifold, normal_frame, second_f
 from manifold_diffusion.geometry.manifold import metric_tensor
 
 _BLOCK = 1024
+
+Values: TypeAlias = Float[Array | np.ndarray, "*shape"]
 
 
 class HypersurfaceFrame(eqx.Module):
@@ -121,7 +124,7 @@ def _local_density(frames, neighbourhoods, sigma):
     return jax.vmap(one)(frames, neighbourhoods)
 
 
-def ball_ratio(density_ratio: Scalar, offset: Scalar, radius: Scalar, dim: int) -> Scalar:
+def ball_ratio(density_ratio: Values, offset: Values, radius: float | Scalar, dim: int) -> Values:
     """Mass of a small ball B(y, radius), generated over true: G (1 - r^2 / radius^2)_+^{k/2}.
 
     The generated law lies on a sheet at distance r = `offset` of y with density G times the mean true density, and
@@ -130,7 +133,7 @@ def ball_ratio(density_ratio: Scalar, offset: Scalar, radius: Scalar, dim: int) 
     return density_ratio * jnp.maximum(1 - (offset / radius) ** 2, 0.0) ** (dim / 2)
 
 
-def coverage_radius(density_ratio: Scalar, offset: Scalar, dim: int, factor: float = 4.0) -> Scalar:
+def coverage_radius(density_ratio: Values, offset: Values, dim: int, factor: float = 4.0) -> Values:
     """The smallest radius from which on `ball_ratio` is at least 1/factor: r / sqrt(1 - (factor G)^{-2/k}).
 
     Infinite where G <= 1/factor or G > factor: no small ball is comparable there.

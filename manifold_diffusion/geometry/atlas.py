@@ -62,7 +62,10 @@ class PolynomialChart(AbstractChart):
             slope = jax.jacfwd(lambda v: self.scale * monomials(v / self.scale, self.degree))(u)
             return jnp.eye(len(u), dtype=u.dtype) + dot(slope.T, dot(gram, slope))
 
-        return safeguarded_newton(half_square, metric, self.start(x), jnp.zeros_like(along), self.scale, steps=5)
+        magnitude = jnp.sum(offset * offset)
+        return safeguarded_newton(
+            half_square, metric, self.start(x), jnp.zeros_like(along), self.scale, magnitude, steps=5
+        )
 
     def start(self, x: Point) -> Coordinates:
         """The coordinates of x, brought into the ball of the fitted data."""

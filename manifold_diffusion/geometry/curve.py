@@ -176,15 +176,15 @@ class HoelderCurve(AbstractManifold):
             jnp.arcsin(jnp.clip(jnp.abs(size - self.radius(t)) / jnp.maximum(size, jnp.finfo(x.dtype).tiny), 0, 1))
             * 1.001
         )
-        grid = jnp.linspace(-1.0, 1.0, 33, dtype=x.dtype)
+        grid = jnp.linspace(-1.0, 1.0, 17, dtype=x.dtype)
 
         def refine(state, _):
             centre, width = state
             angles = centre + width * grid
             gaps = jax.vmap(self.at)(angles) - x[None, :]
-            return (angles[jnp.argmin(jnp.sum(gaps * gaps, axis=1))], width / 8), None
+            return (angles[jnp.argmin(jnp.sum(gaps * gaps, axis=1))], width / 4), None
 
-        (t, _), _ = jax.lax.scan(refine, (t, half), None, length=8)
+        (t, _), _ = jax.lax.scan(refine, (t, half), None, length=10)
         return self.at(t)
 
     def tangent(self, x: Point, v: Point) -> Point:

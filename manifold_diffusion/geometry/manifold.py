@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import cholesky_rows, cholesky_solve, dot
 from manifold_diffusion._types import Coordinates, Point, Scalar
 
 
@@ -65,7 +65,8 @@ def metric_tensor(chart: AbstractChart, u: Coordinates) -> Float[Array, "k k"]:
 
 def log_volume(chart: AbstractChart, u: Coordinates) -> Scalar:
     """log sqrt(det g), the log of Riemannian volume per unit of coordinate volume."""
-    return 0.5 * jnp.linalg.slogdet(metric_tensor(chart, u))[1]
+    rows = cholesky_rows(metric_tensor(chart, u))
+    return jnp.sum(jnp.log(jnp.stack([row[-1] for row in rows])))
 
 
 def christoffel(chart: AbstractChart, u: Coordinates) -> Float[Array, "k k k"]:
@@ -123,7 +124,9 @@ def nearest_coordinates(
         residual = x - chart.embed(u)
         return 0.5 * jnp.sum(residual * residual)
 
-    return safeguarded_newton(half_square, lambda u: metric_tensor(chart, u), start, start, radius, steps)
+    return safeguarded_newton(
+        half_square, lambda u: metric_tensor(chart, u), start, start, radius, jnp.sum(x * x), steps
+    )
 
 
 def safeguarded_newton(
@@ -132,21 +135,27 @@ def safeguarded_newton(
     start: Coordinates,
     centre: Coordinates,
     radius: float | Scalar,
+    magnitude: Scalar,
     steps: int,
 ) -> Coordinates:
     """A local minimum of the objective over |u - centre| <= radius, by `steps` Newton steps from `start`.
 
     Where the Hessian is not positive definite the matrix `fallback(u)` stands in for it. Of the full step, its
-    fractions 1/2, 1/4, 1/16 and 0 the one that ends lowest is taken, so the objective never grows.
+    fractions 1/2, 1/4, 1/16 and 0 the one that ends lowest is taken, so the objective never grows beyond rounding.
+    `magnitude` is that of the terms of the objective: ends that differ by less than its rounding are taken as equal.
     """
+    rounding = 8 * jnp.finfo(start.dtype).eps * magnitude
     fractions = jnp.asarray([1.0, 0.5, 0.25, 0.0625, 0.0], start.dtype)
 
     def step(u, _):
-        hessian = jax.hessian(objective)(u)
-        convex = jnp.all(jnp.isfinite(jnp.linalg.cholesky(hessian)))
-        move = -jnp.linalg.solve(jnp.where(convex, hessian, fallback(u)), jax.grad(objective)(u))
+        gradient = jax.grad(objective)(u)
+        newton = cholesky_solve(cholesky_rows(jax.hessian(objective)(u)), gradient)
+        convex = jnp.all(jnp.isfinite(newton))
+        move = -jnp.where(convex, newton, cholesky_solve(cholesky_rows(fallback(u)), gradient))
         candidates = jax.vmap(lambda fraction: _into_ball(u + fraction * move, centre, radius))(fractions)
-        return candidates[jnp.argmin(jax.vmap(objective)(candidates))], None
+        ends = jax.vmap(objective)(candidates)
+        # Close to the minimum the ends differ by rounding alone, and the longest step is the most exact one.
+        return candidates[jnp.argmax(ends <= jnp.min(ends) + rounding)], None
 
     return jax.lax.scan(step, start, None, length=steps)[0]
 

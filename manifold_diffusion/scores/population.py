@@ -10,8 +10,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.spatial
 from jaxtyping import Array, Float
+from scipy.spatial import KDTree
 
 from manifold_diffusion import _kernel_covariance as posterior
 from manifold_diffusion._bessel import log_scaled_bessel, mean_resultant_quotient
@@ -108,7 +108,7 @@ def _spacing(points: np.ndarray, dim: int | None) -> float:
     count = min(2 if dim == 1 else 4, len(points) - 1)
     if count == 0:
         return math.inf
-    distances = scipy.spatial.cKDTree(points).query(points, k=count + 1)[0]
+    distances = KDTree(points).query(points, k=count + 1)[0]
     return float(np.max(distances[:, -1]))
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from manifold_diffusion._neighbours import NeighbourIndex, self_nearest
-from manifold_diffusion._types import Key, Points
+from manifold_diffusion._types import Key, Points, Queries
 from manifold_diffusion.evaluation import unit_ball_volume
 from manifold_diffusion.geometry import (
     AbstractManifold,
@@ -23,8 +23,9 @@ from manifold_diffusion.geometry import (
     default_neighbours,
     fit_chart,
 )
-from manifold_diffusion.measures import Density, Uniform, draw, jump
+from manifold_diffusion.measures import AbstractMeasure, Density, Uniform, draw, jump
 from manifold_diffusion.measures.poisson import poisson_neighbours
+from manifold_diffusion.studies.claim import Number
 
 SEPARATION = "S"
 PAPER = "Manifold Generalization Provably Proceeds Memorization in Diffusion Models, arXiv 2603.23792"
@@ -32,7 +33,7 @@ _EXTREME = 3.146
 """c - 1 - log c = 1: the emptiest of N balls that expect c log N points holds log N of them."""
 
 
-def sample(measure: Uniform | Density, key: Key, size: float) -> Points:
+def sample(measure: AbstractMeasure, key: Key, size: Number) -> Points:
     """`size` draws."""
     return draw(measure.sample, key, int(size))
 
@@ -51,7 +52,7 @@ def half_and_half(manifold: Ellipsoid | Torus, direction) -> Density:
     return jump(manifold, direction, 3.0, jnp.log(2 * manifold.volume()))
 
 
-def expected_switching_level(manifold: AbstractManifold, log_size: float) -> float:
+def expected_switching_level(manifold: AbstractManifold, log_size: Number) -> float:
     """The limit of `switching_level` for uniform data: (3.146 log N vol / (N omega_k))^{1/k} / 2 (derived)."""
     k = manifold.dim
     log_volume = float(jnp.log(manifold.volume()))
@@ -59,7 +60,7 @@ def expected_switching_level(manifold: AbstractManifold, log_size: float) -> flo
     return math.exp((math.log(_EXTREME * log_size) + log_volume - log_size - log_ball) / k) / 2
 
 
-def noised(key: Key, data: Points, level: float, queries: int) -> Points:
+def noised(key: Key, data: Points, level: float, queries: int) -> Queries:
     """`queries` data, chosen with replacement, plus Gaussian noise of the level."""
     which, noise = jax.random.split(key)
     chosen = data[jax.random.randint(which, (queries,), 0, len(data))]
@@ -96,7 +97,7 @@ def off_manifold(manifold: AbstractManifold, points: Points) -> dict[str, float]
 
 
 def coarse_distances(
-    key: Key, size: float, *, measure: Uniform | Density, degrees: tuple[int, ...], queries: int
+    key: Key, size: Number, *, measure: Uniform | Density, degrees: tuple[int, ...], queries: int
 ) -> dict[str, dict[str, float]]:
     """Distance to the manifold of coarse samples, for each degree on the same data."""
     data_key, noise_key = jax.random.split(key)
@@ -109,7 +110,7 @@ def coarse_distances(
 
 
 def local_coarse_distances(
-    key: Key, size: float, *, manifold: AbstractManifold, degrees: tuple[int, ...], queries: int
+    key: Key, size: Number, *, manifold: AbstractManifold, degrees: tuple[int, ...], queries: int
 ) -> dict[str, dict[str, float]]:
     """The same for a Poisson sample of mean size `size`, of which only the neighbours of the queries are ever made.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from manifold_diffusion._neighbours import NeighbourIndex, nearest
 from manifold_diffusion._numerics import dot
-from manifold_diffusion._types import Key, Points
+from manifold_diffusion._types import Key, Points, Queries
 from manifold_diffusion.evaluation.generated_law import (
     HypersurfaceFrame,
     ball_ratio,
@@ -19,7 +19,7 @@ from manifold_diffusion.evaluation.generated_law import (
 )
 from manifold_diffusion.geometry import AbstractManifold, Ellipsoid, default_neighbours, fit_chart
 from manifold_diffusion.measures import Density, draw
-from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid
+from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number
 from manifold_diffusion.studies.separation.coarse import PAPER, SEPARATION, half_and_half, sample, switching_level
 
 _CHUNK = 4096
@@ -36,7 +36,7 @@ def _patch_offsets(neighbourhoods, centres, dim, degree):
     return jax.vmap(one)(neighbourhoods, centres)
 
 
-def patch_offsets(data: Points, centres: Points, dim: int, degree: int, neighbours: int) -> np.ndarray:
+def patch_offsets(data: Points, centres: Queries, dim: int, degree: int, neighbours: int) -> np.ndarray:
     """Distance of each centre to the polynomial patch fitted around its nearest datum."""
     points, queries = np.asarray(data), np.asarray(centres)
     index = NeighbourIndex(data)
@@ -77,7 +77,7 @@ def ball_densities(measure: Density, frames: HypersurfaceFrame, radius: jax.Arra
     return jax.lax.map(one, frames, batch_size=_CHUNK)
 
 
-def _coverage(key: Key, size: float, *, axes: tuple[float, ...], betas: tuple[int, ...]):
+def _coverage(key: Key, size: Number, *, axes: tuple[float, ...], betas: tuple[int, ...]):
     """Ratios of ball masses, generated over true, at delta = N^{-beta/(4k)}; and the share of balls without a datum."""
     measure = half_and_half(Ellipsoid(axes), jnp.eye(len(axes))[0])
     k = measure.manifold.dim
@@ -104,7 +104,7 @@ def _coverage_experiment(
     return Experiment(name, partial(_coverage, axes=axes, betas=betas), methods, grids)
 
 
-def _coverage_checks(experiment: str, beta: int, min_size: float) -> tuple[Check, ...]:
+def _coverage_checks(experiment: str, beta: int, min_size: Number) -> tuple[Check, ...]:
     return (
         Check(experiment, f"coarse beta={beta}", "smallest ratio", "at_least", 1 / _FACTOR, 0.0, min_size=min_size),
         Check(experiment, f"coarse beta={beta}", "largest ratio", "at_most", _FACTOR, 0.0, min_size=min_size),
@@ -149,7 +149,7 @@ S4 = Claim(
 )
 
 
-def empirical_coverage_scale(measure: Density, data: Points, centres: Points, neighbours: int) -> float:
+def empirical_coverage_scale(measure: Density, data: Points, centres: Queries, neighbours: int) -> float:
     """The radius beyond which every ball B(y, radius) holds between 1/4 and 4 times its true share of the data.
 
     With d_1 <= d_2 <= .. the distances of the data to y and v = N rho(y) omega_k, a ball of radius just under d_j holds
@@ -168,7 +168,7 @@ def empirical_coverage_scale(measure: Density, data: Points, centres: Points, ne
     return float(max(too_few.max(), too_many.max()))
 
 
-def _coverage_scale(key: Key, size: float, *, axes: tuple[float, ...], degrees: tuple[int, ...]):
+def _coverage_scale(key: Key, size: Number, *, axes: tuple[float, ...], degrees: tuple[int, ...]):
     """The coverage scale at 2N centres, for patches over 6 log N neighbours and for the data themselves."""
     measure = half_and_half(Ellipsoid(axes), jnp.eye(len(axes))[0])
     k = measure.manifold.dim

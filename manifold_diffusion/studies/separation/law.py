@@ -16,7 +16,7 @@ from manifold_diffusion.evaluation.generated_law import (
     projected_density,
 )
 from manifold_diffusion.geometry import AbstractManifold, Ellipsoid, Torus
-from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Scale
+from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number, Scale
 from manifold_diffusion.studies.separation.coarse import PAPER, SEPARATION, half_and_half, sample
 
 
@@ -76,7 +76,7 @@ def _target(name: str) -> FixedTarget:
     return _targets[name]
 
 
-def _divergence(key: Key, size: float, *, name: str, draws: int):
+def _divergence(key: Key, size: Number, *, name: str, draws: int):
     target = _target(name)
     data = sample(target.measure, key, draws * size).reshape(draws, int(size), -1)
     densities = [target.density(each) for each in data]

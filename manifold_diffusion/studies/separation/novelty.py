@@ -6,17 +6,17 @@ import jax
 import numpy as np
 
 from manifold_diffusion._neighbours import nearest
-from manifold_diffusion._types import Key, Points
+from manifold_diffusion._types import Key, Points, Queries
 from manifold_diffusion.estimators import memorising_diffusion
 from manifold_diffusion.geometry import Sphere
 from manifold_diffusion.measures import Uniform, draw
-from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Scale
+from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number, Scale
 from manifold_diffusion.studies.separation.coarse import PAPER, SEPARATION, atlases, noised, sample, switching_level
 
 _METHODS = ("held out", "coarse", "memoriser")
 
 
-def _nearness(data: Points, points: Points) -> tuple[float, float]:
+def _nearness(data: Points, points: Queries) -> tuple[float, float]:
     """Median distance to the nearest datum, and the share of points at least three times nearer to it than to the
     next.
     """
@@ -24,7 +24,7 @@ def _nearness(data: Points, points: Points) -> tuple[float, float]:
     return float(np.median(distances[:, 0])), float(np.mean(distances[:, 0] <= distances[:, 1] / 3))
 
 
-def _novelty(key: Key, size: float, *, dim: int):
+def _novelty(key: Key, size: Number, *, dim: int):
     measure = Uniform(Sphere(dim))
     keys = jax.random.split(key, 5)
     data = sample(measure, keys[0], size)

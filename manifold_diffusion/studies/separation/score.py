@@ -9,7 +9,7 @@ import numpy as np
 from manifold_diffusion._types import Key, Points
 from manifold_diffusion.measures import VonMisesFisher, draw
 from manifold_diffusion.scores import KernelScore, VonMisesFisherScore
-from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid
+from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number
 from manifold_diffusion.studies.gallery import separation_figure
 from manifold_diffusion.studies.separation.coarse import PAPER, SEPARATION, atlases, sample
 
@@ -50,7 +50,7 @@ def _denoise_empirically(score: KernelScore, points: Points, sigma: jax.Array) -
     return jax.vmap(lambda x: score.denoise(x, sigma))(points)
 
 
-def _plateau(key: Key, size: float):
+def _plateau(key: Key, size: Number):
     """The error at sigma = 1e-4, where the density term is 1e-8 and only geometry and data are left."""
     data_key, query_key = jax.random.split(key)
     errors = score_errors(query_key, sample(_law(), data_key, size), 1e-4)

@@ -20,7 +20,7 @@ from manifold_diffusion.geometry import (
     random_frame,
 )
 from manifold_diffusion.measures import Density, Uniform, draw
-from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Scale
+from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number, Scale
 from manifold_diffusion.studies.separation.coarse import (
     PAPER,
     SEPARATION,
@@ -57,10 +57,10 @@ def _slopes(
 
 
 def _grids(
-    cpu: tuple[float, ...],
+    cpu: tuple[Number, ...],
     replicates: int,
-    smoke: tuple[float, ...] | None = None,
-    gpu: tuple[float, ...] | None = None,
+    smoke: tuple[Number, ...] | None = None,
+    gpu: tuple[Number, ...] | None = None,
 ):
     """Grids of the scales; an experiment without a smoke grid is left out of that scale."""
     grids: dict[Scale, Grid] = {"cpu": Grid(cpu, replicates), "gpu": Grid(gpu or cpu, 2 * replicates)}
@@ -70,7 +70,7 @@ def _grids(
 def _support(
     name: str, axes: tuple[float, ...], degrees: Degrees, queries: int, grids: dict[Scale, Grid]
 ) -> Experiment:
-    def measure(key: Key, size: float):
+    def measure(key: Key, size: Number):
         return coarse_distances(key, size, measure=Uniform(Ellipsoid(axes)), degrees=degrees, queries=queries)
 
     return Experiment(name, measure, tuple(f"p={p}" for p in degrees), grids)
@@ -79,7 +79,7 @@ def _support(
 def _local_support(
     name: str, axes: tuple[float, ...], degrees: Degrees, queries: int, grids: dict[Scale, Grid]
 ) -> Experiment:
-    def measure(key: Key, size: float):
+    def measure(key: Key, size: Number):
         return local_coarse_distances(key, size, manifold=Ellipsoid(axes), degrees=degrees, queries=queries)
 
     return Experiment(name, measure, tuple(f"p={p}" for p in degrees), grids)
@@ -94,8 +94,8 @@ S1 = Claim(
     experiments=(
         _support("ellipse", (1.0, 0.6), (1, 2, 3, 4), 2000, _grids((512, 1024, 2048, 4096, 8192), 20, (512, 2048))),
         _support("ellipsoid k=2", (1.0, 1.5, 2.0), (1, 2, 3, 4), 4000, _grids((15_625, 62_500, 250_000, 1_000_000), 3)),
-        _support("ellipsoid k=3", (1.0, 1.5, 2.0, 2.5), (1, 3), 8000, _grids((15_625, 62_500, 250_000), 4)),
-        _local_support("local ellipsoid k=3", (1.0, 1.5, 2.0, 2.5), (2, 4), 2000, _grids((1e7, 1e8, 1e9), 3)),
+        _support("ellipsoid k=3", (1.0, 1.5, 2.0, 2.5), (1, 3), 4000, _grids((15_625, 62_500, 250_000), 4)),
+        _local_support("local ellipsoid k=3", (1.0, 1.5, 2.0, 2.5), (2, 4), 1000, _grids((1e7, 1e8, 1e9), 3)),
         _support("ellipsoid k=4", (1.0, 1.3, 1.6, 1.9, 2.2), (1, 3), 4000, _grids((15_625, 62_500, 250_000), 4)),
         _local_support("local ellipsoid k=4", (1.0, 1.3, 1.6, 1.9, 2.2), (2, 4), 1000, _grids((1e9, 1e10, 1e11), 3)),
     ),
@@ -111,7 +111,7 @@ S1 = Claim(
 )
 
 
-def _whole_sampler(key: Key, size: float, *, measure: Uniform | Density, degree: int, draws: int):
+def _whole_sampler(key: Key, size: Number, *, measure: Uniform | Density, degree: int, draws: int):
     """Samples of the estimator itself: prior, reverse SDE, switch of scores, last step."""
     data_key, fit_key, draw_key = jax.random.split(key, 3)
     data = sample(measure, data_key, size)
@@ -120,7 +120,7 @@ def _whole_sampler(key: Key, size: float, *, measure: Uniform | Density, degree:
 
 
 def _sampler_experiment(name: str, make, degree: int, draws: int, grids: dict[Scale, Grid]) -> Experiment:
-    def measure(key: Key, size: float):
+    def measure(key: Key, size: Number):
         return _whole_sampler(key, size, measure=make(), degree=degree, draws=draws)
 
     return Experiment(name, measure, (f"p={degree}",), grids)
@@ -140,7 +140,7 @@ S2 = Claim(
             lambda: half_and_half(Ellipsoid((1.0, 0.6)), (1.0, 0.0)),
             3,
             1000,
-            _grids((256, 512, 1024, 2048), 8, (128, 512)),
+            _grids((1024, 2048, 4096, 8192), 6, (512, 2048)),
         ),
         _sampler_experiment(
             "torus", lambda: half_and_half(Torus(1.0, 0.5), (1.0, 0.0, 0.0)), 3, 1000, _grids((4000, 16_000, 64_000), 3)
@@ -157,7 +157,7 @@ S2 = Claim(
 _EXPONENTS = (1.5, 2.0, 2.5, 3.0)
 
 
-def _regularity(key: Key, size: float, *, make, exponents: tuple[float, ...], queries: int):
+def _regularity(key: Key, size: Number, *, make, exponents: tuple[float, ...], queries: int):
     """Degree 4 throughout, well above the exponent; fresh phases in every replicate average over the series' own scale
     steps.
     """
@@ -189,13 +189,13 @@ S3 = Claim(
     experiments=(
         Experiment(
             "curve",
-            partial(_regularity, make=_hoelder_curve, exponents=_EXPONENTS, queries=2000),
+            partial(_regularity, make=_hoelder_curve, exponents=_EXPONENTS, queries=1000),
             tuple(f"b={b}" for b in _EXPONENTS),
-            _grids((512, 1024, 2048, 4096, 8192, 16_384), 12, (512, 2048)),
+            _grids((512, 1024, 2048, 4096, 8192, 16_384), 4, (512, 2048)),
         ),
         Experiment(
             "surface",
-            partial(_regularity, make=_hoelder_surface, exponents=(1.5, 2.5), queries=2000),
+            partial(_regularity, make=_hoelder_surface, exponents=(1.5, 2.5), queries=1000),
             ("b=1.5", "b=2.5"),
             _grids((8000, 32_000, 128_000), 4),
         ),
@@ -207,7 +207,7 @@ S3 = Claim(
 )
 
 
-def _coupled(key: Key, size: float, *, manifold: AbstractManifold, degrees: Degrees, queries: int):
+def _coupled(key: Key, size: Number, *, manifold: AbstractManifold, degrees: Degrees, queries: int):
     """Mean |Pihat(y) - Pi(y)| over the same noised points y, at noise of one spacing (vol / N)^{1/k}."""
     data_key, noise_key = jax.random.split(key)
     data = sample(Uniform(manifold), data_key, size)
@@ -225,7 +225,7 @@ def _coupled(key: Key, size: float, *, manifold: AbstractManifold, degrees: Degr
 
 
 def _coupled_experiment(name: str, make, degrees: Degrees, grids: dict[Scale, Grid]) -> Experiment:
-    def measure(key: Key, size: float):
+    def measure(key: Key, size: Number):
         return _coupled(key, size, manifold=make(), degrees=degrees, queries=4000)
 
     return Experiment(name, measure, tuple(f"p={p}" for p in degrees), grids)
@@ -250,7 +250,7 @@ _AMBIENT = (3, 10, 100, 1000)
 _KNOT = ([[0, 0, 0], [1.0, 0, 0], [0.1, 0.2, 0.3]], [[0, 0, 0], [0, 1.0, 0], [0.2, -0.1, 0.2]])
 
 
-def _ambient_dimension(key: Key, size: float):
+def _ambient_dimension(key: Key, size: Number):
     """The same curve, turned into spaces of more and more dimensions, with noise in all of them."""
     outcome = {}
     for d in _AMBIENT:

@@ -15,11 +15,11 @@ from manifold_diffusion.evaluation import (
 )
 from manifold_diffusion.geometry import Sphere
 from manifold_diffusion.measures import Uniform
-from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid
+from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number
 from manifold_diffusion.studies.separation.coarse import SEPARATION, sample
 
 
-def _lower_bound(key: Key, size: float, *, dim: int):
+def _lower_bound(key: Key, size: Number, *, dim: int):
     """The mean distance of fresh points to the data, W1 of the nearest-datum coupling: a lower bound on W1(mu_N,
     mu).
     """
@@ -31,7 +31,7 @@ def _lower_bound(key: Key, size: float, *, dim: int):
     return {"memoriser": {"bound": bound, "bound / expected": bound / expected}}
 
 
-def _circle(key: Key, size: float):
+def _circle(key: Key, size: Number):
     """Exact W1 between the data and the uniform law on the circle; the mean of 50 draws."""
     return {"memoriser": {"W1": float(jnp.mean(_circular_distances(key, int(size))))}}
 
@@ -42,7 +42,7 @@ def _circular_distances(key: Key, size: int) -> jax.Array:
     return jax.lax.map(uniform_circular_wasserstein, angles)
 
 
-def _assignment(key: Key, size: float, *, dim: int):
+def _assignment(key: Key, size: Number, *, dim: int):
     """Exact W1 between two independent samples, by optimal assignment."""
     measure = Uniform(Sphere(dim))
     first, second = (np.asarray(sample(measure, k, size)) for k in jax.random.split(key))
