@@ -32,7 +32,8 @@ class ManifoldEntry:
     exact, smooth        in closed form or to rounding; charts that can be differentiated three times
     far                  `project` is right at any distance
     tolerance            for what holds only up to the error of a fit or of a search on a grid
-    rounding             float32 error of a projection in units of eps times the extent
+    rounding             float32 error of a projection in units of eps times the extent; more where a parameter that
+                         runs to 2 pi is found first, and where neighbours may change
     """
 
     make: Callable[[], Any]
@@ -298,6 +299,7 @@ FOURIER_ELLIPSE = dataclasses.replace(
     ELLIPSE,
     make=lambda: geometry.FourierCurve([[0.0, 0.0], [2.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]),
     reach_is_exact=False,
+    rounding=100.0,
 )
 SADDLE = ManifoldEntry(
     make=make_saddle,
@@ -307,6 +309,7 @@ SADDLE = ManifoldEntry(
     uniform_parameters=(oracles.arc_share(saddle_at, lambda x: np.arctan2(x[:, 1], x[:, 0])),),
     quadrature=256,
     reach_is_exact=False,
+    rounding=100.0,
 )
 
 MANIFOLDS = {
@@ -336,7 +339,8 @@ MANIFOLDS = {
 class MeasureEntry:
     """How to make a measure; `along` is a direction in which its law is told apart from the uniform one.
 
-    Integrals are by the manifold's quadrature of order `quadrature`, accurate to `tolerance` for the density.
+    Integrals are by the manifold's quadrature of order `quadrature`, accurate to `tolerance` for the density and fine
+    enough for the masses of cells.
     """
 
     make: Callable[[], Any]
@@ -365,8 +369,8 @@ MEASURES = {
     "kink on a sphere": MeasureEntry(
         lambda: measures.kink(geometry.Sphere(2), jnp.array(DIAGONAL), 3.0), DIAGONAL, 512, 1e-4
     ),
-    "von Mises": MeasureEntry(lambda: measures.VonMisesFisher([0.0, 1.0], 4.0), (0.0, 1.0)),
-    "von Mises-Fisher": MeasureEntry(lambda: measures.VonMisesFisher(DIAGONAL, 10.0), DIAGONAL, 64),
+    "von Mises": MeasureEntry(lambda: measures.VonMisesFisher([0.0, 1.0], 4.0), (0.0, 1.0), 8192),
+    "von Mises-Fisher": MeasureEntry(lambda: measures.VonMisesFisher(DIAGONAL, 10.0), DIAGONAL, 400),
 }
 
 # Noisings, scores, steps

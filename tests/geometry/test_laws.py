@@ -392,7 +392,9 @@ def test_the_reach_is_a_bound(entry, x64):
     y = np.asarray(entry.dense(manifold))[::37]
     chord = y[None] - x[:, None]
     across = np.linalg.norm(chord - np.einsum("nij,nmj->nmi", P, chord), axis=-1)
-    assert np.all(across <= np.sum(chord**2, -1) / (2 * reach) * (1 + 1e-9) + 1e-12)
+    # A reach found on a grid comes from pairs that are not too close, and is too large by the square of their distance.
+    slack = 1e-9 if entry.reach_is_exact else 1e-3
+    assert np.all(across <= np.sum(chord**2, -1) / (2 * reach) * (1 + slack) + 1e-12)
     if entry.reach_is_exact:
         np.testing.assert_allclose(reach, entry.reach, rtol=1e-12)
 
