@@ -97,7 +97,7 @@ def test_a_namespace_says_what_it_exports(folder):
 
 @pytest.mark.parametrize("folder", ["geometry", "measures", "processes", "scores", "samplers"])
 def test_siblings_import_the_interface_and_not_one_another(folder):
-    """Inside a folder a file imports only files that import none of the folder: its interface, or parts that are shared.
+    """A file imports only such files of its folder as import none of it: the interface, or parts that are shared.
 
     Estimators, audits and studies compose their siblings; these five do not.
     """
