@@ -29,6 +29,7 @@ from manifold_diffusion.studies.claim import Number
 
 SEPARATION = "S"
 PAPER = "Manifold Generalization Provably Proceeds Memorization in Diffusion Models, arXiv 2603.23792"
+_LOCAL_BLOCK = 200
 _EXTREME = 3.146
 """c - 1 - log c = 1: the emptiest of N balls that expect c log N points holds log N of them."""
 
@@ -122,9 +123,9 @@ def local_coarse_distances(
     outcome = {}
     for degree in degrees:
         points, complete = [], []
-        for start in range(0, queries, 500):
+        for start in range(0, queries, _LOCAL_BLOCK):
             block_key = jax.random.fold_in(jax.random.fold_in(key, degree), start)
-            projected, whole = _local_projections(block_key, manifold, level, log_intensity, degree, 500)
+            projected, whole = _local_projections(block_key, manifold, level, log_intensity, degree, _LOCAL_BLOCK)
             points.append(projected)
             complete.append(whole)
         whole = np.concatenate(complete)

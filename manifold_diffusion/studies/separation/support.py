@@ -94,10 +94,10 @@ S1 = Claim(
     experiments=(
         _support("ellipse", (1.0, 0.6), (1, 2, 3, 4), 2000, _grids((512, 1024, 2048, 4096, 8192), 20, (512, 2048))),
         _support("ellipsoid k=2", (1.0, 1.5, 2.0), (1, 2, 3, 4), 4000, _grids((15_625, 62_500, 250_000, 1_000_000), 3)),
-        _support("ellipsoid k=3", (1.0, 1.5, 2.0, 2.5), (1, 3), 4000, _grids((15_625, 62_500, 250_000), 4)),
-        _local_support("local ellipsoid k=3", (1.0, 1.5, 2.0, 2.5), (2, 4), 1000, _grids((1e7, 1e8, 1e9), 3)),
-        _support("ellipsoid k=4", (1.0, 1.3, 1.6, 1.9, 2.2), (1, 3), 4000, _grids((15_625, 62_500, 250_000), 4)),
-        _local_support("local ellipsoid k=4", (1.0, 1.3, 1.6, 1.9, 2.2), (2, 4), 1000, _grids((1e9, 1e10, 1e11), 3)),
+        _support("ellipsoid k=3", (1.0, 1.5, 2.0, 2.5), (1, 3), 10_000, _grids((15_625, 62_500, 250_000), 4)),
+        _local_support("local ellipsoid k=3", (1.0, 1.5, 2.0, 2.5), (2, 4), 800, _grids((1e7, 1e8, 1e9), 3)),
+        _support("ellipsoid k=4", (1.0, 1.3, 1.6, 1.9, 2.2), (1, 3), 2000, _grids((15_625, 62_500, 250_000), 3)),
+        _local_support("local ellipsoid k=4", (1.0, 1.3, 1.6, 1.9, 2.2), (2, 4), 400, _grids((1e9, 1e10, 1e11), 3)),
     ),
     checks=(
         *_slopes("ellipse", (1, 2, 3), 1, {}, min_size=1024),
@@ -139,8 +139,8 @@ S2 = Claim(
             "ellipse",
             lambda: half_and_half(Ellipsoid((1.0, 0.6)), (1.0, 0.0)),
             3,
-            1000,
-            _grids((1024, 2048, 4096, 8192), 6, (512, 2048)),
+            500,
+            _grids((256, 1024, 4096, 16_384), 10, (512, 2048)),
         ),
         _sampler_experiment(
             "torus", lambda: half_and_half(Torus(1.0, 0.5), (1.0, 0.0, 0.0)), 3, 1000, _grids((4000, 16_000, 64_000), 3)
