@@ -33,7 +33,8 @@ class ManifoldEntry:
     far                  `project` is right at any distance
     tolerance            for what holds only up to the error of a fit or of a search on a grid
     rounding             float32 error of a projection in units of eps times the extent; more where a parameter that
-                         runs to 2 pi is found first, and where neighbours may change
+                         runs to 2 pi is found first, where distances are compared (a foot is found to sqrt(eps d) at
+                         the distance d), and where neighbours may change
     """
 
     make: Callable[[], Any]
@@ -136,7 +137,7 @@ def hoelder_curve(exponent):
         far=False,
         reach_is_exact=False,
         tolerance=1e-6,
-        rounding=200.0,
+        rounding=1000.0,
     )
 
 
@@ -168,7 +169,7 @@ def hoelder_surface(exponent, amplitude=0.1, levels=16):
         far=False,
         reach_is_exact=False,
         tolerance=1e-5,
-        rounding=500.0,
+        rounding=1000.0,
     )
 
 

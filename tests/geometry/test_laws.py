@@ -426,7 +426,7 @@ def test_uniform_points_have_the_moments_of_the_volume(entry):
 # One point or many, compiled or not, in one precision or the other
 
 
-@every_manifold
+@every_known_manifold
 def test_a_batch_is_its_points(entry):
     """vmap and jit change nothing beyond rounding."""
     manifold = entry.make()
