@@ -1,0 +1,48 @@
+"""The separation study as a user starts it, at the smallest scale."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from manifold_diffusion.studies.catalogue import CLAIMS
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """claims.json and cells of `verify separation --scale smoke`, run as a program."""
+    out = tmp_path_factory.mktemp("smoke") / "run"
+    command = [sys.executable, "-m", "manifold_diffusion", "verify", "separation", "--scale", "smoke"]
+    done = subprocess.run(
+        [*command, "--out", str(out), "--json", "--quiet"], capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode in (0, 1), done.stderr
+    cells = [json.loads(line) for line in (out / "cells.jsonl").read_text().splitlines()]
+    return json.loads((out / "claims.json").read_text()), cells, out
+
+
+def test_every_claim_is_measured_without_a_failure(smoke):
+    claims, cells, _ = smoke
+    assert {row["id"] for row in claims} == {claim.id for claim in CLAIMS}
+    assert [cell["error"] for cell in cells if cell["error"]] == []
+    assert all(row["failures"] == 0 for row in claims)
+
+
+def test_no_claim_is_refuted_and_most_are_confirmed(smoke):
+    claims, _, _ = smoke
+    assert [row for row in claims if row["verdict"] == "refuted"] == []
+    assert sum(row["verdict"] == "confirmed" for row in claims) >= 0.6 * len(claims)
+
+
+def test_the_memoriser_is_told_from_the_coarse_model(smoke):
+    """The slopes of S10 in the right order, whatever their verdicts: -1/2 for the memoriser, -2 for degree 3."""
+    claims, _, _ = smoke
+    slopes = {row["method"]: row["value"] for row in claims if row["id"] == "S10" and row["relation"] == "slope"}
+    assert slopes["coarse p=3"] < slopes["coarse p=1"] - 0.5 < slopes["memoriser"] - 0.7
+
+
+def test_the_report_has_a_figure_for_every_claim(smoke):
+    claims, _, out = smoke
+    assert all((out / row["figure"]).stat().st_size > 10_000 for row in claims)
+    assert "data:image/png;base64" in (out / "report.html").read_text()
