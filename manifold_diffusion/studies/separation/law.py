@@ -129,7 +129,7 @@ S9 = Claim(
     checks=(
         Check("ellipse", "coarse", "chi2", "slope", -1.0, 0.03, smoke_tolerance=0.3),
         Check("ellipse", "coarse", "N chi2 / I", "mean", 1.0, 0.05, smoke_tolerance=0.4),
-        Check("ellipse", "coarse", "8 N H2 / I", "mean", 1.0, 0.05, min_size=2048, smoke_tolerance=0.4),
+        Check("ellipse", "coarse", "8 N H2 / I", "mean", 1.0, 0.05, min_size=512, smoke_tolerance=0.4),
         Check("ellipse, large N", "coarse", "H2 to the data's law / its limit", "mean", 1.0, 0.05, min_size=131_072),
         Check("torus", "coarse", "chi2", "slope", -1.0, 0.03, smoke_tolerance=0.3),
         Check("torus", "coarse", "N chi2 / I", "mean", 1.0, 0.05, smoke_tolerance=0.4),
