@@ -105,7 +105,7 @@ def peers(data, x, sigma: float) -> dict:
 
 def torch_attention(data, x, sigma: float):
     """Scaled dot-product attention with a constant column for -|y|^2 / 2: keys are data, values are data."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
     y, q = torch.from_numpy(data.copy()), torch.from_numpy(x.copy())
@@ -122,8 +122,8 @@ def torch_attention(data, x, sigma: float):
 
 def keops_attention(data, x, sigma: float):
     """A lazy softmax reduction over exact differences."""
-    import torch
-    from pykeops.torch import LazyTensor
+    import torch  # pyright: ignore[reportMissingImports]
+    from pykeops.torch import LazyTensor  # pyright: ignore[reportMissingImports]
 
     y, q = torch.from_numpy(data.copy()), torch.from_numpy(x.copy())
     i, j = LazyTensor(q[:, None, :]), LazyTensor(y[None, :, :])

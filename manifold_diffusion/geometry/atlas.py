@@ -102,17 +102,16 @@ class EstimatedAtlas(AbstractManifold):
         """`vmap(project)` for concrete points: the search runs on the host and the fit in chunks of one compiled
         size.
         """
-        xs = np.asarray(xs)
-        points = np.asarray(self.index.points)
-        size = min(_CHUNK, 1 << max(len(xs) - 1, 0).bit_length())
+        queries, points = np.asarray(xs), np.asarray(self.index.points)
+        size = min(_CHUNK, 1 << max(len(queries) - 1, 0).bit_length())
         pieces = []
-        for start in range(0, len(xs), size):
-            block = xs[start : start + size]
+        for start in range(0, len(queries), size):
+            block = queries[start : start + size]
             padded = np.concatenate([block, np.repeat(block[-1:], size - len(block), axis=0)])
             _, found = self.index.search(padded, self.neighbours)
             fitted = _project_batch(points[found], padded.astype(points.dtype), self.dim, self.degree)
             pieces.append(np.asarray(fitted)[: len(block)])
-        return jnp.asarray(np.concatenate(pieces)) if pieces else jnp.asarray(xs)
+        return jnp.asarray(np.concatenate(pieces)) if pieces else xs
 
 
 def fit_atlas(points: Points, dim: int, degree: int, neighbours: int | None = None) -> EstimatedAtlas:
@@ -141,7 +140,7 @@ def fit_atlas(points: Points, dim: int, degree: int, neighbours: int | None = No
             f"degree {degree} in dimension {dim} needs {neighbours} points, got {n}; "
             "lower the degree or bring more data"
         )
-    return EstimatedAtlas(NeighbourIndex(points), dim, d, degree, neighbours)
+    return EstimatedAtlas(index=NeighbourIndex(points), dim=dim, ambient_dim=d, degree=degree, neighbours=neighbours)
 
 
 def default_neighbours(dim: int, degree: int) -> int:
@@ -161,7 +160,7 @@ def _exponents(dim: int, degree: int) -> list[tuple[int, ...]]:
 def monomials(u: Coordinates, degree: int) -> Float[Array, " m"]:
     """All products of at most `degree` coordinates, lowest degree first; each by one product with an earlier one."""
     exponents = _exponents(u.shape[0], degree)
-    values = {(): jnp.ones((), u.dtype)}
+    values: dict[tuple[int, ...], Scalar] = {(): jnp.ones((), u.dtype)}
     for factors in exponents[1:]:
         values[factors] = values[factors[:-1]] * u[factors[-1]]
     return jnp.stack([values[factors] for factors in exponents])
@@ -205,13 +204,12 @@ def least_squares(design: Float[Array, "q m"], values: Float[Array, "q d"]) -> F
     ridge = jnp.finfo(design.dtype).eps * design.shape[0] * jnp.max(jnp.diagonal(gram))
     factor = jnp.linalg.cholesky(gram + ridge * jnp.eye(len(gram), dtype=gram.dtype))
 
-    def solve(residual):
+    def factored(residual):
         return jax.scipy.linalg.cho_solve((factor, True), dot(design.T, residual))
 
-    if values.shape[1] > design.shape[0]:
-        # In high dimension it is cheaper to solve once for each neighbour than once for each coordinate.
-        inverse = solve(jnp.eye(design.shape[0], dtype=design.dtype))
-        solve = partial(dot, inverse)
+    # In high dimension it is cheaper to solve once for each neighbour than once for each coordinate.
+    many = values.shape[1] > design.shape[0]
+    solve = partial(dot, factored(jnp.eye(design.shape[0], dtype=design.dtype))) if many else factored
     solution = solve(values)
     for _ in range(2):
         solution = solution + solve(values - dot(design, solution))

@@ -6,6 +6,7 @@ one point; batch them with `jax.vmap`. All formulas are classical (e.g. do Carmo
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import cholesky_rows, cholesky_solve, dot
-from manifold_diffusion._types import Coordinates, Point, Scalar
+from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 
 
 class AbstractChart(eqx.Module):
@@ -50,6 +51,13 @@ class AbstractManifold(eqx.Module):
     @abstractmethod
     def chart(self, x: Point) -> AbstractChart:
         """A chart around the point x of the manifold; `jax.vmap(manifold.chart)(xs)` is an atlas, a stacked pytree."""
+
+    if TYPE_CHECKING:  # what only some manifolds have: known to type checkers, absent where it is not known
+
+        def volume(self) -> Scalar: ...
+        def reach(self) -> Scalar: ...
+        def uniform(self, key: Key) -> Point: ...
+        def quadrature(self, order: int) -> tuple[Points, Float[Array, " n"]]: ...
 
 
 def jacobian(chart: AbstractChart, u: Coordinates) -> Float[Array, "d k"]:

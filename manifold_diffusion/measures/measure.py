@@ -5,6 +5,7 @@ from abc import abstractmethod
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Int
 
 from manifold_diffusion._types import Key, Point, Points, Sampler, Scalar
@@ -39,7 +40,7 @@ def draw(sampler: Sampler, key: Key, size: int, chunk: int | None = None) -> Poi
         raise ValueError(f"draw needs a positive size, got {size}; ask for at least one sample")
     if chunk is not None and chunk < 1:
         raise ValueError(f"draw needs a positive chunk, got {chunk}; leave it out for the default")
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((sampler, key))):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((sampler, key))):
         return jax.vmap(lambda i: sampler(jax.random.fold_in(key, i)))(jnp.arange(size))
     block = chunk or _block_size(size)
     blocks = [_block(sampler, key, jnp.asarray(start), block) for start in range(0, size, block)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from manifold_diffusion._numerics import dot
 from manifold_diffusion._types import Key, Point, Scalar
-from manifold_diffusion.geometry import Sphere
+from manifold_diffusion.geometry import AbstractManifold, Sphere
 from manifold_diffusion.measures.measure import AbstractMeasure
 
 
@@ -19,7 +19,7 @@ class VonMisesFisher(AbstractMeasure):
     uniform direction across.
     """
 
-    manifold: Sphere
+    manifold: AbstractManifold
     mean_direction: Point
     concentration: Scalar = eqx.field(converter=jnp.asarray)
     log_normaliser: Scalar

@@ -6,15 +6,15 @@ batched.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 
 from manifold_diffusion._types import Point, Scalar
 from manifold_diffusion.processes import AbstractSDE, Reverse
 
-Step: TypeAlias = Callable[[AbstractSDE, Point, Scalar, Scalar, Point], Point]
-"""(sde, x, t0, t1, dw) -> x at t1."""
+Step: TypeAlias = Callable[[Any, Point, Scalar, Scalar, Point], Point]
+"""(sde, x, t0, t1, dw) -> x at t1; the sde is an `AbstractSDE`, or the `Reverse` that `ddpm` needs."""
 
 
 def euler_maruyama(sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:

@@ -74,7 +74,13 @@ def atlases(
     """The estimated atlas of each degree, over one search tree."""
     index = NeighbourIndex(data)
     return {
-        degree: EstimatedAtlas(index, dim, data.shape[1], degree, neighbours or default_neighbours(dim, degree))
+        degree: EstimatedAtlas(
+            index=index,
+            dim=dim,
+            ambient_dim=data.shape[1],
+            degree=degree,
+            neighbours=neighbours or default_neighbours(dim, degree),
+        )
         for degree in degrees
     }
 

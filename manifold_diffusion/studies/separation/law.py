@@ -15,7 +15,7 @@ from manifold_diffusion.evaluation.generated_law import (
     hypersurface_frame,
     projected_density,
 )
-from manifold_diffusion.geometry import AbstractManifold, Ellipsoid, Torus
+from manifold_diffusion.geometry import Ellipsoid, Torus
 from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number, Scale
 from manifold_diffusion.studies.separation.coarse import PAPER, SEPARATION, half_and_half, sample
 
@@ -28,7 +28,7 @@ class FixedTarget:
     it falls between nodes, where the quadrature of a jump is of second order.
     """
 
-    def __init__(self, manifold: AbstractManifold, level: float, order: int, fine: int, longitudes: int, scale):
+    def __init__(self, manifold: Ellipsoid | Torus, level: float, order: int, fine: int, longitudes: int, scale):
         turn = math.pi / longitudes
         direction = jnp.asarray([math.cos(turn), math.sin(turn)]) / jnp.asarray(scale)
         self.manifold, self.level, self.cut = manifold, level, float(manifold.reach())

@@ -47,7 +47,8 @@ def _novelty(key: Key, size: Number, *, dim: int):
 
 _DIMS = (1, 2, 3)
 _FULL: dict[Scale, Grid] = {"cpu": Grid((1000, 4000), 6), "gpu": Grid((1000, 4000, 16_000, 64_000), 20)}
-_GRIDS = (_FULL, {**_FULL, "smoke": Grid((1000,), 4)})
+_SMOKE: dict[Scale, Grid] = {"smoke": Grid((1000,), 4), **_FULL}
+_GRIDS = (_FULL, _SMOKE)
 
 S6 = Claim(
     id="S6",

@@ -61,10 +61,12 @@ def _grids(
     replicates: int,
     smoke: tuple[Number, ...] | None = None,
     gpu: tuple[Number, ...] | None = None,
-):
+) -> dict[Scale, Grid]:
     """Grids of the scales; an experiment without a smoke grid is left out of that scale."""
     grids: dict[Scale, Grid] = {"cpu": Grid(cpu, replicates), "gpu": Grid(gpu or cpu, 2 * replicates)}
-    return grids if smoke is None else {**grids, "smoke": Grid(smoke, 4)}
+    if smoke is not None:
+        grids["smoke"] = Grid(smoke, 4)
+    return grids
 
 
 def _support(
