@@ -65,7 +65,7 @@ def _grids(
     """Grids of the scales; an experiment without a smoke grid is left out of that scale."""
     grids: dict[Scale, Grid] = {"cpu": Grid(cpu, replicates), "gpu": Grid(gpu or cpu, 2 * replicates)}
     if smoke is not None:
-        grids["smoke"] = Grid(smoke, 4)
+        grids["smoke"] = Grid(smoke, 3)
     return grids
 
 
