@@ -32,36 +32,6 @@ def dot(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.matmul(a, b, precision="highest")
 
 
-def cholesky_rows(matrix: Float[Array, "k k"]) -> list[list[Scalar]]:
-    """The rows of the lower Cholesky factor, as scalars; NaN from the first pivot that is not positive on.
-
-    For the small matrices of charts: written out, it vectorises over a batch, where the library routine is called once
-    for each matrix of the batch. Grows as k^3 in the program too; `jnp.linalg.cholesky` is for k > 8.
-    """
-    if len(matrix) > 8:
-        factor = jnp.linalg.cholesky(matrix)
-        return [[factor[i, j] for j in range(i + 1)] for i in range(len(matrix))]
-    rows: list[list[Scalar]] = []
-    for i in range(len(matrix)):
-        row: list[Scalar] = []
-        for j in range(i):
-            row.append((matrix[i, j] - sum(a * b for a, b in zip(row, rows[j], strict=False))) / rows[j][j])
-        pivot = matrix[i, i] - sum(a * a for a in row)
-        rows.append([*row, jnp.where(pivot > 0, jnp.sqrt(jnp.where(pivot > 0, pivot, 1.0)), jnp.nan)])
-    return rows
-
-
-def cholesky_solve(rows: list[list[Scalar]], b: Float[Array, " k"]) -> Float[Array, " k"]:
-    """A^{-1} b from the rows of the Cholesky factor of A."""
-    y: list[Scalar] = []
-    for i, row in enumerate(rows):
-        y.append((b[i] - sum(row[j] * y[j] for j in range(i))) / row[i])
-    x: list[Scalar] = []
-    for i in reversed(range(len(rows))):
-        x.insert(0, (y[i] - sum(rows[j][i] * x[j - i - 1] for j in range(i + 1, len(rows)))) / rows[i][i])
-    return jnp.stack(x)
-
-
 def exp2_negative(w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """2^-w for w >= 0, to a few units in the last place, cut off at the smallest normal number.
 

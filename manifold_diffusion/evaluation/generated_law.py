@@ -13,20 +13,17 @@ The law of a generated sample whose data are X_1 .. X_N is g(y) = (1/N) sum_i q(
 nu(y) = int q(y | x) dmu(x).
 """
 
-from functools import partial
 from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from manifold_diffusion._neighbours import nearest
 from manifold_diffusion._numerics import dot
 from manifold_diffusion._types import Point, Points, Scalar
-from manifold_diffusion.geometry import AbstractManifold, normal_frame, second_fundamental_form, tangent_frame
-from manifold_diffusion.geometry.manifold import metric_tensor
+from manifold_diffusion.geometry import AbstractManifold, normal_frame, shape_operator, tangent_frame
 
 _BLOCK = 1024
 
@@ -55,9 +52,8 @@ def hypersurface_frame(manifold: AbstractManifold, y: Point) -> HypersurfaceFram
     chart = manifold.chart(y)
     u = chart.coordinates(y)
     normal = normal_frame(chart, u)[:, 0]
-    form = jnp.einsum("ijd,d->ij", second_fundamental_form(chart, u), normal, precision="highest")
-    shape = jnp.linalg.solve(metric_tensor(chart, u), form)
-    determinant = jnp.linalg.det(shape) if manifold.dim == 2 else jnp.zeros((), y.dtype)
+    shape = shape_operator(chart, u, normal)
+    determinant = shape[0, 0] * shape[1, 1] - shape[0, 1] * shape[1, 0] if manifold.dim == 2 else jnp.zeros((), y.dtype)
     return HypersurfaceFrame(y, tangent_frame(chart, u), normal, jnp.trace(shape), determinant)
 
 
@@ -97,26 +93,23 @@ def _streamed_density(frames, data, weights, sigma, cut):
 
 
 def local_generated_density(
-    frames: HypersurfaceFrame, data: Points, sigma: float | Scalar, neighbours: int
+    frames: HypersurfaceFrame, data: Points, sigma: float | Scalar, nearest: Int[np.ndarray, "m q"]
 ) -> Float[Array, " m"]:
-    """g at each frame from its nearest `neighbours` data alone, in O(m neighbours): for sigma near the spacing of the
-    data.
+    """g at each frame from the data of index `nearest` alone, in O(m q): for sigma near the spacing of the data.
 
     What is left out is at most exp(-r^2 / (2 sigma^2)) / (2 pi sigma^2)^{k/2} times the share of the data beyond the
-    distance r of the last neighbour; `neighbours` = 16 log N with sigma = sigma_0 leaves less than 1e-3 of the
-    density.
+    distance r of the last of them; the 16 log N nearest with sigma = sigma_0 leave less than 1e-3 of the density.
     """
-    count = min(neighbours, len(data))
-    points, centres = np.asarray(data), np.asarray(frames.point)
+    points, level = np.asarray(data), jnp.asarray(sigma, data.dtype)
     pieces = []
-    for start in range(0, len(centres), 4 * _BLOCK):
+    for start in range(0, len(nearest), 4 * _BLOCK):
         block = jax.tree.map(lambda leaf, start=start: leaf[start : start + 4 * _BLOCK], frames)
-        found = nearest(points, centres[start : start + 4 * _BLOCK], count)[1]
-        pieces.append(_local_density(block, jnp.asarray(points[found]), jnp.asarray(sigma, data.dtype)) / len(data))
+        neighbourhoods = jnp.asarray(points[nearest[start : start + 4 * _BLOCK]])
+        pieces.append(_local_density(block, neighbourhoods, level) / len(data))
     return jnp.concatenate(pieces)
 
 
-@partial(jax.jit)
+@jax.jit
 def _local_density(frames, neighbourhoods, sigma):
     def one(frame, xs):
         return jnp.sum(jax.vmap(lambda x: projected_density(frame, x, sigma, jnp.asarray(jnp.inf, x.dtype)))(xs))

@@ -7,13 +7,13 @@ Levrard, Ann. Statist. 2019).
 """
 
 import itertools
-from functools import partial
+from functools import cache, partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from manifold_diffusion._neighbours import NeighbourIndex
 from manifold_diffusion._numerics import dot
@@ -46,8 +46,10 @@ class PolynomialChart(AbstractChart):
     def foot(self, x: Point) -> Coordinates:
         """Coordinates of the nearest point of the graph over the ball of the fitted data.
 
-        With a = F^T (x - centre), w = C (x - centre) and P = C C^T, the squared distance is |a - u|^2 + scale^2 m^T P m
-        - 2 scale m^T w up to a constant (F^T C^T = 0), so the steps cost O(monomials^2), whatever d is.
+        With a = F^T (x - centre), w = C (x - centre), P = C C^T and m = m(u / scale), half the squared distance is
+        f(u) = |a - u|^2 / 2 + scale (scale m^T P m / 2 - m^T w) up to a constant (F^T C^T = 0), so the steps cost
+        O(monomials^2), whatever d is. With r = scale P m - w and m_i, m_ij the derivatives of the monomials,
+        f_i = u_i - a_i + r . m_i and f_ij = delta_ij + m_i^T P m_j + r . m_ij / scale.
         """
         offset = x - self.centre
         along, across = dot(self.frame.T, offset), dot(self.coefficients, offset)
@@ -58,13 +60,16 @@ class PolynomialChart(AbstractChart):
             gap = along - u
             return 0.5 * jnp.sum(gap * gap) + self.scale * (0.5 * self.scale * dot(m, dot(gram, m)) - dot(m, across))
 
-        def metric(u):
-            slope = jax.jacfwd(lambda v: self.scale * monomials(v / self.scale, self.degree))(u)
-            return jnp.eye(len(u), dtype=u.dtype) + dot(slope.T, dot(gram, slope))
+        def expansion(u):
+            m = monomials(u / self.scale, self.degree)
+            first, second = monomial_derivatives(m, len(u), self.degree)
+            residual = self.scale * dot(gram, m) - across
+            metric = jnp.eye(len(u), dtype=u.dtype) + dot(first, dot(gram, first.T))
+            return u - along + dot(first, residual), metric + dot(second, residual) / self.scale, metric
 
         magnitude = jnp.sum(offset * offset)
         return safeguarded_newton(
-            half_square, metric, self.start(x), jnp.zeros_like(along), self.scale, magnitude, steps=5
+            half_square, expansion, self.start(x), jnp.zeros_like(along), self.scale, magnitude, steps=5
         )
 
     def start(self, x: Point) -> Coordinates:
@@ -98,18 +103,25 @@ class EstimatedAtlas(AbstractManifold):
         frame = tangent_frame(chart, chart.foot(x))
         return dot(frame, dot(frame.T, v))
 
-    def project_all(self, xs: Points) -> Points:
+    def project_all(self, xs: Points, nearest: Int[np.ndarray, "n q"] | None = None) -> Points:
         """`vmap(project)` for concrete points: the search runs on the host and the fit in chunks of one compiled
         size.
+
+        `nearest`: the indices of the points nearest to each x, nearest first, where a search has found them already; at
+        least `neighbours` of them.
         """
         queries, points = np.asarray(xs), np.asarray(self.index.points)
+        if nearest is not None and nearest.shape[1] < self.neighbours:
+            raise ValueError(f"the atlas fits {self.neighbours} neighbours, got {nearest.shape[1]}; search for more")
+        found = self.index.search(queries, self.neighbours)[1] if nearest is None else nearest[:, : self.neighbours]
         size = min(_CHUNK, 1 << max(len(queries) - 1, 0).bit_length())
         pieces = []
         for start in range(0, len(queries), size):
-            block = queries[start : start + size]
-            padded = np.concatenate([block, np.repeat(block[-1:], size - len(block), axis=0)])
-            _, found = self.index.search(padded, self.neighbours)
-            fitted = _project_batch(points[found], padded.astype(points.dtype), self.dim, self.degree)
+            block, chosen = queries[start : start + size], found[start : start + size]
+            last = ((0, size - len(block)), (0, 0))
+            neighbourhoods = points[np.pad(chosen, last, mode="edge")]
+            padded = np.pad(block, last, mode="edge").astype(points.dtype)
+            fitted = _project_batch(neighbourhoods, padded, self.dim, self.degree)
             pieces.append(np.asarray(fitted)[: len(block)])
         return jnp.asarray(np.concatenate(pieces)) if pieces else xs
 
@@ -164,6 +176,31 @@ def monomials(u: Coordinates, degree: int) -> Float[Array, " m"]:
     for factors in exponents[1:]:
         values[factors] = values[factors[:-1]] * u[factors[-1]]
     return jnp.stack([values[factors] for factors in exponents])
+
+
+def monomial_derivatives(
+    m: Float[Array, " m"], dim: int, degree: int
+) -> tuple[Float[Array, "k m"], Float[Array, "k k m"]]:
+    """The first and second derivatives of all monomials, from their values: each is a multiple of a monomial."""
+    factors, sources = _derivatives(dim, degree)
+    first = jnp.asarray(factors, m.dtype) * m[sources]
+    second = jnp.asarray(factors, m.dtype)[:, None, :] * jnp.stack([row[sources] for row in first], axis=1)
+    return first, second
+
+
+@cache
+def _derivatives(dim: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """(factor, source), both (dim, monomials): d m_j / du_i = factor[i, j] m_source[i, j]."""
+    exponents = _exponents(dim, degree)
+    place = {each: j for j, each in enumerate(exponents)}
+    factors, sources = np.zeros((dim, len(exponents))), np.zeros((dim, len(exponents)), int)
+    for j, each in enumerate(exponents):
+        for i in set(each):
+            factors[i, j] = each.count(i)
+            reduced = list(each)
+            reduced.remove(i)
+            sources[i, j] = place[tuple(reduced)]
+    return factors, sources
 
 
 def fit_chart(neighbourhood: Float[Array, "q d"], x: Point, dim: int, degree: int) -> PolynomialChart:

@@ -13,7 +13,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import cholesky_rows, cholesky_solve, dot
+from manifold_diffusion._numerics import dot
+from manifold_diffusion._small_matrices import (
+    cholesky_rows,
+    cholesky_solve,
+    complement_columns,
+    inverse_positive,
+    orthonormal_columns,
+    solve_positive,
+)
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 
 
@@ -83,40 +91,38 @@ def christoffel(chart: AbstractChart, u: Coordinates) -> Float[Array, "k k k"]:
     """
     J = jacobian(chart, u)
     second = jax.jacfwd(jax.jacfwd(chart.embed))(u)
-    return jnp.linalg.solve(
-        dot(J.T, J), jnp.einsum("dl,dij->lij", J, second, precision="highest").reshape(len(u), -1)
-    ).reshape((len(u),) * 3)
+    along = jnp.einsum("dl,dij->lij", J, second, precision="highest").reshape(len(u), -1)
+    return solve_positive(dot(J.T, J), along).reshape((len(u),) * 3)
 
 
 def second_fundamental_form(chart: AbstractChart, u: Coordinates) -> Float[Array, "k k d"]:
     """II[i, j] = the normal part of d_ij embed(u): a symmetric form in coordinates with values in the normal space."""
     J = jacobian(chart, u)
     second = jnp.moveaxis(jax.jacfwd(jax.jacfwd(chart.embed))(u), 0, -1)
-    frame = jnp.linalg.qr(J)[0]
+    frame = orthonormal_columns(J)
     return second - dot(dot(second, frame), frame.T)
 
 
 def mean_curvature_vector(chart: AbstractChart, u: Coordinates) -> Point:
     """H = g^{ij} II_ij, the trace of the second fundamental form (not divided by k)."""
-    inverse = jnp.linalg.inv(metric_tensor(chart, u))
+    inverse = inverse_positive(metric_tensor(chart, u))
     return jnp.einsum("ij,ijd->d", inverse, second_fundamental_form(chart, u), precision="highest")
 
 
 def tangent_frame(chart: AbstractChart, u: Coordinates) -> Float[Array, "d k"]:
     """Orthonormal columns that span the tangent space at embed(u)."""
-    return jnp.linalg.qr(jacobian(chart, u))[0]
+    return orthonormal_columns(jacobian(chart, u))
 
 
 def normal_frame(chart: AbstractChart, u: Coordinates) -> Float[Array, "d c"]:
     """Orthonormal columns that span the normal space at embed(u), c = d - k."""
-    J = jacobian(chart, u)
-    return jnp.linalg.qr(J, mode="complete")[0][:, J.shape[1] :]
+    return complement_columns(jacobian(chart, u))
 
 
 def shape_operator(chart: AbstractChart, u: Coordinates, normal: Point) -> Float[Array, "k k"]:
     """S_v = g^{-1} <II, v> in coordinates; its eigenvalues are the principal curvatures in the normal direction v."""
     II = jnp.einsum("ijd,d->ij", second_fundamental_form(chart, u), normal, precision="highest")
-    return jnp.linalg.solve(metric_tensor(chart, u), II)
+    return solve_positive(metric_tensor(chart, u), II)
 
 
 def nearest_coordinates(
@@ -132,14 +138,18 @@ def nearest_coordinates(
         residual = x - chart.embed(u)
         return 0.5 * jnp.sum(residual * residual)
 
-    return safeguarded_newton(
-        half_square, lambda u: metric_tensor(chart, u), start, start, radius, jnp.sum(x * x), steps
-    )
+    def expansion(u):
+        residual, J = x - chart.embed(u), jacobian(chart, u)
+        second = jax.jacfwd(jax.jacfwd(chart.embed))(u)
+        metric = dot(J.T, J)
+        return -dot(J.T, residual), metric - jnp.einsum("d,dij->ij", residual, second, precision="highest"), metric
+
+    return safeguarded_newton(half_square, expansion, start, start, radius, jnp.sum(x * x), steps)
 
 
 def safeguarded_newton(
     objective: Callable[[Coordinates], Scalar],
-    fallback: Callable[[Coordinates], Float[Array, "k k"]],
+    expansion: Callable[[Coordinates], tuple[Coordinates, Float[Array, "k k"], Float[Array, "k k"]]],
     start: Coordinates,
     centre: Coordinates,
     radius: float | Scalar,
@@ -148,18 +158,19 @@ def safeguarded_newton(
 ) -> Coordinates:
     """A local minimum of the objective over |u - centre| <= radius, by `steps` Newton steps from `start`.
 
-    Where the Hessian is not positive definite the matrix `fallback(u)` stands in for it. Of the full step, its
-    fractions 1/2, 1/4, 1/16 and 0 the one that ends lowest is taken, so the objective never grows beyond rounding.
-    `magnitude` is that of the terms of the objective: ends that differ by less than its rounding are taken as equal.
+    `expansion(u)` is (gradient, Hessian, a positive matrix that stands in for the Hessian where that is not positive
+    definite). Of the full step, its fractions 1/2, 1/4, 1/16 and 0 the one that ends lowest is taken, so the objective
+    never grows beyond rounding. `magnitude` is that of the terms of the objective: ends that differ by less than its
+    rounding are taken as equal.
     """
     rounding = 8 * jnp.finfo(start.dtype).eps * magnitude
     fractions = jnp.asarray([1.0, 0.5, 0.25, 0.0625, 0.0], start.dtype)
 
     def step(u, _):
-        gradient = jax.grad(objective)(u)
-        newton = cholesky_solve(cholesky_rows(jax.hessian(objective)(u)), gradient)
+        gradient, hessian, positive = expansion(u)
+        newton = cholesky_solve(cholesky_rows(hessian), gradient)
         convex = jnp.all(jnp.isfinite(newton))
-        move = -jnp.where(convex, newton, cholesky_solve(cholesky_rows(fallback(u)), gradient))
+        move = -jnp.where(convex, newton, cholesky_solve(cholesky_rows(positive), gradient))
         candidates = jax.vmap(lambda fraction: _into_ball(u + fraction * move, centre, radius))(fractions)
         ends = jax.vmap(objective)(candidates)
         # Close to the minimum the ends differ by rounding alone, and the longest step is the most exact one.

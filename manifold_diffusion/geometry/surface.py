@@ -6,9 +6,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import dot
+from manifold_diffusion._small_matrices import orthonormal_columns
 from manifold_diffusion._types import Coordinates, Key, Point, Scalar
 from manifold_diffusion.geometry.lacunary import lacunary_angles, lacunary_phases, lacunary_weights
-from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
+from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, log_volume
 
 
 class HoelderSurfaceChart(AbstractChart):
@@ -89,7 +90,7 @@ class HoelderSurface(AbstractManifold):
         return self.at(best)
 
     def tangent(self, x: Point, v: Point) -> Point:
-        frame = jnp.linalg.qr(jax.jacfwd(self.at)(self.angles(x)))[0]
+        frame = orthonormal_columns(jax.jacfwd(self.at)(self.angles(x)))
         return dot(frame, dot(frame.T, v))
 
     def chart(self, x: Point) -> HoelderSurfaceChart:
@@ -107,8 +108,7 @@ class HoelderSurface(AbstractManifold):
         def propose(index):
             angle, coin = jax.random.split(jax.random.fold_in(key, index))
             u = jax.random.uniform(angle, (2,), bound.dtype, maxval=2 * jnp.pi)
-            J = jax.jacfwd(self.at)(u)
-            element = jnp.sqrt(jnp.linalg.det(dot(J.T, J)))
+            element = jnp.exp(log_volume(HoelderSurfaceChart(self, jnp.zeros_like(u)), u))
             return index + 1, u, jax.random.uniform(coin, dtype=bound.dtype) * bound < element
 
         return self.at(jax.lax.while_loop(lambda state: ~state[2], lambda state: propose(state[0]), propose(0))[1])
