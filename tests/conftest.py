@@ -36,3 +36,10 @@ def x64():
 def key():
     """A key that is the same in every run."""
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_programs():
+    """Programs of one file are rarely of use to the next, and those of all take gigabytes."""
+    yield
+    jax.clear_caches()

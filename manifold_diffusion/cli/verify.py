@@ -77,6 +77,11 @@ class _Layout:
 
     def show(self, event: Event) -> None:
         """A row for a verdict; the bar moves for all else."""
+        if event.kind == "started":
+            import jax
+
+            # Compiled programs are rarely of use to the next claim, and those of a whole study take gigabytes.
+            jax.clear_caches()
         if event.kind == "judged" and event.result is not None:
             self._console.line(self._line(_row(event.result)))
             if event.result.verdict.verdict != "confirmed":
