@@ -22,6 +22,11 @@ def safe_norm(x: Point) -> Scalar:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
 
 
+def known_false(condition) -> bool:
+    """Whether a condition on parameters fails; one that is traced is not known yet, and is taken to hold."""
+    return not isinstance(condition, jax.core.Tracer) and not bool(condition)
+
+
 def chunked_map(f: Callable, xs: PyTree, chunk: int) -> PyTree:
     """`jax.vmap(f)(xs)` in blocks of at most `chunk`, so that memory is O(chunk); f must be traceable."""
     return jax.lax.map(f, xs, batch_size=chunk)

@@ -183,9 +183,10 @@ def monomial_derivatives(
 ) -> tuple[Float[Array, "k m"], Float[Array, "k k m"]]:
     """The first and second derivatives of all monomials, from their values: each is a multiple of a monomial."""
     factors, sources = _derivatives(dim, degree)
-    first = jnp.asarray(factors, m.dtype) * m[sources]
-    second = jnp.asarray(factors, m.dtype)[:, None, :] * jnp.stack([row[sources] for row in first], axis=1)
-    return first, second
+    factors = jnp.asarray(factors, m.dtype)
+    first = factors * m.at[sources].get(mode="promise_in_bounds")
+    reduced = [row.at[sources].get(mode="promise_in_bounds") for row in first]
+    return first, factors[:, None, :] * jnp.stack(reduced, axis=1)
 
 
 @cache
@@ -193,7 +194,7 @@ def _derivatives(dim: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
     """(factor, source), both (dim, monomials): d m_j / du_i = factor[i, j] m_source[i, j]."""
     exponents = _exponents(dim, degree)
     place = {each: j for j, each in enumerate(exponents)}
-    factors, sources = np.zeros((dim, len(exponents))), np.zeros((dim, len(exponents)), int)
+    factors, sources = np.zeros((dim, len(exponents))), np.zeros((dim, len(exponents)), np.int32)
     for j, each in enumerate(exponents):
         for i in set(each):
             factors[i, j] = each.count(i)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, known_false
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.lacunary import lacunary_angles, lacunary_phases, lacunary_weights
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, nearest_coordinates, tangent_frame
@@ -145,12 +145,12 @@ class HoelderCurve(AbstractManifold):
     ambient_dim: int = eqx.field(static=True)
 
     def __init__(self, exponent: float, amplitude: float = 0.3, levels: int = 24, phases=None):
-        if not exponent > 1:
+        if known_false(exponent > 1):
             raise ValueError(f"the Hoelder exponent must be above 1 for tangents to exist, got {exponent}")
         self.exponent, self.amplitude = jnp.asarray(exponent, dtype=float), jnp.asarray(amplitude, dtype=float)
         self.phases = lacunary_phases(levels) if phases is None else jnp.asarray(phases, dtype=float)
         self.dim, self.ambient_dim = 1, 2
-        if not float(jnp.sum(lacunary_weights(self.exponent, self.amplitude, len(self.phases)))) < 1:
+        if known_false(jnp.sum(lacunary_weights(self.exponent, self.amplitude, len(self.phases))) < 1):
             raise ValueError(
                 f"amplitude {amplitude} lets the radius vanish; use one below {2 ** float(exponent) - 1:.3g}"
             )

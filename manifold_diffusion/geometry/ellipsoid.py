@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, known_false
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
 from manifold_diffusion.geometry.unit_sphere import complement, log_sphere_area, sphere_quadrature
@@ -38,7 +38,7 @@ class Ellipsoid(AbstractManifold):
 
     def __init__(self, axes):
         self.axes = jnp.asarray(axes, dtype=float)
-        if self.axes.ndim != 1 or len(self.axes) < 2 or not bool(jnp.all(self.axes > 0)):
+        if self.axes.ndim != 1 or len(self.axes) < 2 or known_false(jnp.all(self.axes > 0)):
             raise ValueError(
                 f"an ellipsoid needs at least two positive semi-axes, got {axes}; pass for example (1.0, 1.5, 2.0)"
             )

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, known_false
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
 
@@ -46,7 +46,7 @@ class Embedded(AbstractManifold):
                 f"got shape {self.frame.shape}"
             )
         gram = dot(self.frame.T, self.frame) - jnp.eye(inner.ambient_dim)
-        if float(jnp.max(jnp.abs(gram))) > 100 * float(jnp.finfo(self.frame.dtype).eps) * self.ambient_dim:
+        if known_false(jnp.max(jnp.abs(gram)) <= 100 * jnp.finfo(self.frame.dtype).eps * self.ambient_dim):
             raise ValueError("the columns of the frame must be orthonormal; pass jnp.linalg.qr(frame)[0]")
         self.offset = jnp.zeros(self.ambient_dim) if offset is None else jnp.asarray(offset, dtype=float)
 

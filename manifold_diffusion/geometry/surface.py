@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, known_false
 from manifold_diffusion._small_matrices import orthonormal_columns
 from manifold_diffusion._types import Coordinates, Key, Point, Scalar
 from manifold_diffusion.geometry.lacunary import lacunary_angles, lacunary_phases, lacunary_weights
@@ -42,13 +42,13 @@ class HoelderSurface(AbstractManifold):
     ambient_dim: int = eqx.field(static=True)
 
     def __init__(self, exponent: float, amplitude: float = 0.1, levels: int = 16, phases=None):
-        if not exponent > 1:
+        if known_false(exponent > 1):
             raise ValueError(f"the Hoelder exponent must be above 1 for tangents to exist, got {exponent}")
         self.exponent, self.amplitude = jnp.asarray(exponent, dtype=float), jnp.asarray(amplitude, dtype=float)
         default = jnp.stack([lacunary_phases(levels, seed) for seed in (0, 1)])
         self.phases = default if phases is None else jnp.asarray(phases, dtype=float)
         self.dim, self.ambient_dim = 2, 3
-        if not 2 * float(jnp.sum(self._weights(self.exponent.dtype))) < 1:
+        if known_false(2 * jnp.sum(self._weights(self.exponent.dtype)) < 1):
             raise ValueError(
                 f"amplitude {amplitude} lets the radius vanish; use one below {(2 ** float(exponent) - 1) / 2:.3g}"
             )

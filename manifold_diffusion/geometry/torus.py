@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, known_false
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
 
@@ -39,7 +39,7 @@ class Torus(AbstractManifold):
 
     def __init__(self, major: float | Scalar = 1.0, minor: float | Scalar = 0.5):
         self.major, self.minor = jnp.asarray(major, dtype=float), jnp.asarray(minor, dtype=float)
-        if not bool((self.minor > 0) & (self.minor < self.major)):
+        if known_false((self.minor > 0) & (self.minor < self.major)):
             raise ValueError(f"a torus needs 0 < minor < major, got major={major}, minor={minor}")
         self.dim, self.ambient_dim = 2, 3
 

@@ -13,6 +13,7 @@ from manifold_diffusion.geometry import (
     mean_curvature_vector,
     random_frame,
 )
+from manifold_diffusion.geometry.atlas import monomial_derivatives, monomials
 from manifold_diffusion.measures import draw
 
 
@@ -118,3 +119,12 @@ def test_duplicated_points_leave_the_fit_finite():
 def test_misuse_is_refused(dim, degree, neighbours, message):
     with pytest.raises(ValueError, match=message):
         fit_atlas(jnp.zeros((40, 3)), dim, degree, neighbours)
+
+
+@pytest.mark.parametrize(("dim", "degree"), [(1, 4), (2, 3), (3, 2)])
+def test_derivatives_of_monomials_are_those_of_autodiff(x64, key, dim, degree):
+    u = jax.random.normal(key, (dim,))
+    first, second = monomial_derivatives(monomials(u, degree), dim, degree)
+    slope = jax.jacfwd(lambda v: monomials(v, degree))
+    np.testing.assert_allclose(first, slope(u).T, atol=1e-12)
+    np.testing.assert_allclose(second, jnp.moveaxis(jax.jacfwd(slope)(u), 0, -1), atol=1e-12)

@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 from scipy.spatial import cKDTree
 
+from manifold_diffusion.geometry import Ellipsoid, Torus
 from manifold_diffusion.geometry import manifold as geometry
 from tests.catalogue import MANIFOLDS
 
@@ -441,3 +442,16 @@ def test_float32_stays_within_its_budget_of_float64(entry):
     exact, rounded = observed(entry), observed(entry, "float32")
     limit = entry.rounding * np.finfo(np.float32).eps * size(exact.projected)
     np.testing.assert_allclose(rounded.projected, exact.projected, atol=limit)
+
+
+def test_manifolds_are_made_and_differentiated_inside_compiled_programs(x64):
+    """d/dR of the distance from (x, 0, 0) to a torus of radii (R, r), x > R + r, is -1."""
+
+    def distance(major):
+        x = jnp.asarray([4.0, 0.0, 0.0])
+        return jnp.linalg.norm(x - Torus(major, 0.5).project(x))
+
+    np.testing.assert_allclose(jax.jit(jax.grad(distance))(1.0), -1.0, atol=1e-12)
+    x = jnp.asarray([0.0, 3.0, 0.0])
+    slope = jax.jit(jax.jacfwd(lambda axes: Ellipsoid(axes).project(x)))(jnp.asarray([1.0, 1.2, 1.4]))
+    np.testing.assert_allclose(slope, np.diag([0.0, 1.0, 0.0]), atol=1e-10)
