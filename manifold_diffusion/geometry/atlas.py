@@ -17,10 +17,12 @@ from jaxtyping import Array, Float, Int
 
 from manifold_diffusion._neighbours import NeighbourIndex
 from manifold_diffusion._numerics import dot
+from manifold_diffusion._small_matrices import orthonormal_columns
 from manifold_diffusion._types import Coordinates, Point, Points, Scalar
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, safeguarded_newton, tangent_frame
 
 _CHUNK = 4096
+_CHUNK_NUMBERS = 2**21
 
 
 class PolynomialChart(AbstractChart):
@@ -114,7 +116,10 @@ class EstimatedAtlas(AbstractManifold):
         if nearest is not None and nearest.shape[1] < self.neighbours:
             raise ValueError(f"the atlas fits {self.neighbours} neighbours, got {nearest.shape[1]}; search for more")
         found = self.index.search(queries, self.neighbours)[1] if nearest is None else nearest[:, : self.neighbours]
-        size = min(_CHUNK, 1 << max(len(queries) - 1, 0).bit_length())
+        # Powers of two, so that few programs are compiled; small where one fit is large, so that a chunk stays in cache.
+        numbers = self.neighbours * (self.ambient_dim + monomial_count(self.dim, self.degree))
+        most = min(_CHUNK, max(8, 1 << (_CHUNK_NUMBERS // numbers).bit_length() - 1))
+        size = min(most, 1 << max(len(queries) - 1, 0).bit_length())
         pieces = []
         for start in range(0, len(queries), size):
             block, chosen = queries[start : start + size], found[start : start + size]
@@ -228,7 +233,7 @@ def principal_frame(offsets: Float[Array, "q d"], dim: int) -> Float[Array, "d k
     if d <= q:
         return jnp.linalg.eigh(dot(offsets.T, offsets))[1][:, d - dim :]
     _, vectors = jnp.linalg.eigh(dot(offsets, offsets.T))
-    return jnp.linalg.qr(dot(offsets.T, vectors[:, q - dim :]))[0]
+    return orthonormal_columns(dot(offsets.T, vectors[:, q - dim :]))
 
 
 def least_squares(design: Float[Array, "q m"], values: Float[Array, "q d"]) -> Float[Array, "m d"]:

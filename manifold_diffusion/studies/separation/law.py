@@ -103,7 +103,7 @@ _ELLIPSE_GRIDS: dict[Scale, Grid] = {
     "gpu": Grid((128, 512, 2048, 8192, 32_768, 131_072), 40),
 }
 _TORUS_GRIDS: dict[Scale, Grid] = {
-    "cpu": Grid((512, 2048, 8192), 16),
+    "cpu": Grid((512, 2048, 8192), 8),
     "gpu": Grid((1024, 4096, 16_384, 65_536, 262_144), 20),
 }
 
