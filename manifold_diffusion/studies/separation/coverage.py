@@ -246,9 +246,9 @@ S5 = Claim(
             "torus",
             _torus,
             (1, 2, 3),
-            # Half of N is still 3 log N centres in each neighbourhood of 6 log N data, over which a sheet turns.
-            0.5,
-            {"cpu": Grid((4000, 16_000, 64_000), 16), "gpu": Grid((16_000, 64_000, 256_000, 1_000_000), 20)},
+            # Still seven to nine centres in each neighbourhood of 6 log N data, over which a sheet turns.
+            0.125,
+            {"cpu": Grid((16_000, 64_000, 256_000), 10), "gpu": Grid((16_000, 64_000, 256_000, 1_000_000), 20)},
         ),
         Experiment(
             "data on the ellipse",
