@@ -199,7 +199,7 @@ S3 = Claim(
             "surface",
             partial(_regularity, make=_hoelder_surface, exponents=(1.5, 2.5), queries=1000),
             ("b=1.5", "b=2.5"),
-            _grids((4000, 12_000, 36_000), 4),
+            _grids((4000, 16_000, 64_000), 4),
         ),
     ),
     checks=(
