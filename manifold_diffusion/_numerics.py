@@ -8,6 +8,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from manifold_diffusion._types import Point, Scalar
@@ -24,7 +25,7 @@ def safe_norm(x: Point) -> Scalar:
 
 def known_false(condition) -> bool:
     """Whether a condition on parameters fails; one that is traced is not known yet, and is taken to hold."""
-    return not isinstance(condition, jax.core.Tracer) and not bool(condition)
+    return not isinstance(condition, Tracer) and not bool(condition)
 
 
 def chunked_map(f: Callable, xs: PyTree, chunk: int) -> PyTree:

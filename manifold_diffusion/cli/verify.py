@@ -7,7 +7,7 @@ from manifold_diffusion.cli.claims import expectation
 from manifold_diffusion.cli.console import Console, InputError, number, table
 from manifold_diffusion.studies import Event, Result, verify
 from manifold_diffusion.studies.catalogue import CLAIMS, GROUPS
-from manifold_diffusion.studies.claim import Check, Claim
+from manifold_diffusion.studies.claim import Check, Claim, Scale
 
 _HEAD = ("ID", "QUANTITY", "METHOD", "EXPECTED", "MEASURED", "95% INTERVAL", "VERDICT", "SECONDS")
 
@@ -17,7 +17,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     claims = choose(CLAIMS, options.claims)
     if options.resume and options.out is None:
         raise InputError("--resume goes on with the study in --out DIR; name it")
-    layout = _Layout(claims, console)
+    layout = _Layout(claims, console, options.scale)
     try:
         study = verify(
             claims, options.scale, options.seed, options.out, options.resume, on_event=layout.show, plot=options.plot
@@ -65,8 +65,8 @@ def _how_to_go_on(options: argparse.Namespace) -> str:
 class _Layout:
     """The table of verdicts, with columns as wide as what is known before anything is measured."""
 
-    def __init__(self, claims: Sequence[Claim], console: Console):
-        self._console = console
+    def __init__(self, claims: Sequence[Claim], console: Console, scale: Scale):
+        self._console, self._scale = console, scale
         known = [_expected(claim, check) for claim in claims for check in claim.checks]
         columns = zip(_HEAD[:4], *known, strict=True)
         self._widths = [*(max(map(len, column)) for column in columns), 9, 18, 12, 7]
@@ -77,10 +77,10 @@ class _Layout:
 
     def show(self, event: Event) -> None:
         """A row for a verdict; the bar moves for all else."""
-        if event.kind == "started":
+        if event.kind == "started" and self._scale != "smoke":
             import jax
 
-            # Compiled programs are rarely of use to the next claim, and those of a whole study take gigabytes.
+            # Large programs are rarely of use to the next claim, and those of a whole study take gigabytes.
             jax.clear_caches()
         if event.kind == "judged" and event.result is not None:
             self._console.line(self._line(_row(event.result)))
