@@ -31,6 +31,7 @@ class ManifoldEntry:
     chart_radius         coordinates up to this size are tried around a chart's centre
     exact, smooth        in closed form or to rounding; charts that can be differentiated three times
     far                  `project` is right at any distance
+    has_reach            it knows its reach
     tolerance            for what holds only up to the error of a fit or of a search on a grid
     rounding             float32 error of a projection in units of eps times the extent; more where a parameter that
                          runs to 2 pi is found first, where distances are compared (a foot is found to sqrt(eps d) at
@@ -53,6 +54,7 @@ class ManifoldEntry:
     smooth: bool = True
     far: bool = True
     reach_is_exact: bool = True
+    has_reach: bool = True
     tolerance: float = 1e-10
     curvature_tolerance: float = 1e-7
     rounding: float = 50.0
@@ -313,6 +315,44 @@ SADDLE = ManifoldEntry(
     rounding=100.0,
 )
 
+
+def torus_at(u):
+    """The torus of radii 1 and .4, by its angles."""
+    ring = 1 + 0.4 * jnp.cos(u[1])
+    return jnp.stack([ring * jnp.cos(u[0]), ring * jnp.sin(u[0]), 0.4 * jnp.sin(u[1])])
+
+
+PARAMETRISED_TORUS = dataclasses.replace(
+    TORUS,
+    make=lambda: geometry.from_embedding(torus_at, [(0, 2 * np.pi), (-np.pi, np.pi)], "wrap"),
+    far=False,
+    reach_is_exact=False,
+    rounding=200.0,
+)
+
+
+def by_equations(entry, F, ambient_dim, **changes):
+    """The entry of the same set given by equations: no volume, no uniform points of its own, no reach."""
+    return dataclasses.replace(
+        entry,
+        make=lambda: geometry.from_equations(F, ambient_dim),
+        draw=lambda _, keys: entry.draw(entry.make(), keys),
+        dense=lambda _: entry.dense(entry.make()),
+        volume=None,
+        uniform_parameters=(),
+        total_curvature=None,
+        quadrature=0,
+        far=False,
+        has_reach=False,
+        **changes,
+    )
+
+
+LEVEL_SET = by_equations(ELLIPSOID, lambda x: jnp.sum((x / jnp.asarray(AXES[2], x.dtype)) ** 2) - 1, 3)
+LEVEL_CURVE = by_equations(
+    SADDLE, lambda x: jnp.stack([x[0] ** 2 + x[1] ** 2 - 1, x[2] - (x[0] ** 2 - x[1] ** 2) / 2]), 3
+)
+
 MANIFOLDS = {
     "circle": CIRCLE,
     "sphere": SPHERE,
@@ -328,6 +368,9 @@ MANIFOLDS = {
     "Hoelder surface 2.5": hoelder_surface(2.5),
     "ellipse in R^7": embedded(ELLIPSE, 7),
     "torus in R^6": embedded(TORUS, 6),
+    "parametrised torus": PARAMETRISED_TORUS,
+    "ellipsoid by an equation": LEVEL_SET,
+    "curve by two equations": LEVEL_CURVE,
     "atlas of an ellipse": estimated(ELLIPSE, 600, 3, tolerance=1e-4, chart_radius=0.05),
     "atlas of a torus": estimated(TORUS, 4000, 3, tolerance=1e-3, chart_radius=0.05),
 }
@@ -352,6 +395,14 @@ class MeasureEntry:
 
 DIAGONAL = (0.6, 0.0, 0.8)
 
+
+def make_kernel_mixture():
+    """Long and round kernels at three places, and a share of the uniform law."""
+    centres = np.array([[0.6, 0.0, 0.8], [0.0, 1.0, 0.0], [0.0, -0.28, -0.96]])
+    covariances = np.array([[[0.1, 0.05], [0.05, 0.04]], [[0.02, 0.0], [0.0, 0.15]], [[0.05, 0.0], [0.0, 0.05]]])
+    return measures.KernelMixture(centres, covariances, uniform_share=0.2)
+
+
 MEASURES = {
     "uniform on a torus": MeasureEntry(lambda: measures.Uniform(geometry.Torus(1.0, 0.4)), (1.0, 0.0, 0.0)),
     "uniform on an ellipsoid": MeasureEntry(lambda: measures.Uniform(geometry.Ellipsoid(AXES[2])), DIAGONAL),
@@ -371,6 +422,7 @@ MEASURES = {
         lambda: measures.kink(geometry.Sphere(2), jnp.array(DIAGONAL), 3.0), DIAGONAL, 512, 1e-4
     ),
     "von Mises": MeasureEntry(lambda: measures.VonMisesFisher([0.0, 1.0], 4.0), (0.0, 1.0), 8192),
+    "kernel mixture": MeasureEntry(make_kernel_mixture, DIAGONAL, 128),
     "von Mises-Fisher": MeasureEntry(lambda: measures.VonMisesFisher(DIAGONAL, 10.0), DIAGONAL, 400),
 }
 
@@ -428,23 +480,36 @@ OTHERS = {
     "geometry": {
         "AbstractChart",
         "AbstractManifold",
+        "Certified",
         "christoffel",
         "default_neighbours",
+        "exponential",
         "fit_atlas",
         "fit_chart",
+        "from_embedding",
+        "from_equations",
+        "gauss_curvature",
+        "geodesic_distance",
         "jacobian",
         "log_volume",
+        "logarithm",
         "mean_curvature_vector",
         "metric_tensor",
         "monomial_count",
         "nearest_coordinates",
         "normal_frame",
+        "principal_curvatures",
         "random_frame",
+        "ricci_tensor",
+        "riemann_tensor",
+        "scalar_curvature",
+        "second_form",
         "second_fundamental_form",
         "shape_operator",
         "tangent_frame",
+        "transport",
     },
-    "measures": {"AbstractMeasure", "draw", "jump", "kink"},
+    "measures": {"AbstractMeasure", "Choice", "adaptive_kernel_mixture", "draw", "jump", "kink", "log_densities"},
     "processes": {
         "SDE",
         "AbstractNoising",

@@ -8,9 +8,24 @@ from manifold_diffusion.geometry.atlas import (
     fit_chart,
     monomial_count,
 )
+from manifold_diffusion.geometry.curvature import (
+    gauss_curvature,
+    principal_curvatures,
+    ricci_tensor,
+    riemann_tensor,
+    scalar_curvature,
+)
 from manifold_diffusion.geometry.curve import FourierCurve, HoelderCurve
 from manifold_diffusion.geometry.ellipsoid import Ellipsoid
 from manifold_diffusion.geometry.embedded import Embedded, random_frame
+from manifold_diffusion.geometry.geodesic import (
+    exponential,
+    geodesic_distance,
+    logarithm,
+    second_form,
+    transport,
+)
+from manifold_diffusion.geometry.level_set import Certified, LevelSet, from_equations
 from manifold_diffusion.geometry.manifold import (
     AbstractChart,
     AbstractManifold,
@@ -25,6 +40,7 @@ from manifold_diffusion.geometry.manifold import (
     shape_operator,
     tangent_frame,
 )
+from manifold_diffusion.geometry.parametrised import Parametrised, from_embedding
 from manifold_diffusion.geometry.sphere import Sphere
 from manifold_diffusion.geometry.surface import HoelderSurface
 from manifold_diffusion.geometry.torus import Torus
@@ -32,28 +48,43 @@ from manifold_diffusion.geometry.torus import Torus
 __all__ = [
     "AbstractChart",
     "AbstractManifold",
+    "Certified",
     "Ellipsoid",
     "Embedded",
     "EstimatedAtlas",
     "FourierCurve",
     "HoelderCurve",
     "HoelderSurface",
+    "LevelSet",
+    "Parametrised",
     "PolynomialChart",
     "Sphere",
     "Torus",
     "christoffel",
     "default_neighbours",
+    "exponential",
     "fit_atlas",
     "fit_chart",
+    "from_embedding",
+    "from_equations",
+    "gauss_curvature",
+    "geodesic_distance",
     "jacobian",
     "log_volume",
+    "logarithm",
     "mean_curvature_vector",
     "metric_tensor",
     "monomial_count",
     "nearest_coordinates",
     "normal_frame",
+    "principal_curvatures",
     "random_frame",
+    "ricci_tensor",
+    "riemann_tensor",
+    "scalar_curvature",
+    "second_form",
     "second_fundamental_form",
     "shape_operator",
     "tangent_frame",
+    "transport",
 ]

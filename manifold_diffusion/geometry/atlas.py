@@ -19,7 +19,13 @@ from manifold_diffusion._neighbours import NeighbourIndex
 from manifold_diffusion._numerics import dot
 from manifold_diffusion._small_matrices import orthonormal_columns
 from manifold_diffusion._types import Coordinates, Point, Points, Scalar
-from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, safeguarded_newton, tangent_frame
+from manifold_diffusion.geometry.manifold import (
+    AbstractChart,
+    AbstractManifold,
+    into_ball,
+    safeguarded_newton,
+    tangent_frame,
+)
 
 _CHUNK = 4096
 _CHUNK_NUMBERS = 2**21
@@ -71,14 +77,18 @@ class PolynomialChart(AbstractChart):
 
         magnitude = jnp.sum(offset * offset)
         return safeguarded_newton(
-            half_square, expansion, self.start(x), jnp.zeros_like(along), self.scale, magnitude, steps=5
+            half_square,
+            expansion,
+            self.start(x),
+            lambda u: into_ball(u, jnp.zeros_like(u), self.scale),
+            magnitude,
+            steps=5,
         )
 
     def start(self, x: Point) -> Coordinates:
         """The coordinates of x, brought into the ball of the fitted data."""
         u = self.coordinates(x)
-        size = jnp.sqrt(jnp.sum(u * u) + jnp.finfo(u.dtype).tiny)
-        return u * jnp.minimum(1.0, self.scale / size)
+        return into_ball(u, jnp.zeros_like(u), self.scale)
 
 
 class EstimatedAtlas(AbstractManifold):
@@ -116,7 +126,7 @@ class EstimatedAtlas(AbstractManifold):
         if nearest is not None and nearest.shape[1] < self.neighbours:
             raise ValueError(f"the atlas fits {self.neighbours} neighbours, got {nearest.shape[1]}; search for more")
         found = self.index.search(queries, self.neighbours)[1] if nearest is None else nearest[:, : self.neighbours]
-        # Powers of two, so that few programs are compiled; small where one fit is large, so that a chunk stays in cache.
+        # Powers of two, so that few programs are compiled; small where one fit is large, so that it stays in cache.
         numbers = self.neighbours * (self.ambient_dim + monomial_count(self.dim, self.degree))
         most = min(_CHUNK, max(8, 1 << (_CHUNK_NUMBERS // numbers).bit_length() - 1))
         size = min(most, 1 << max(len(queries) - 1, 0).bit_length())

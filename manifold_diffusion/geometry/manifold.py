@@ -126,12 +126,19 @@ def shape_operator(chart: AbstractChart, u: Coordinates, normal: Point) -> Float
 
 
 def nearest_coordinates(
-    chart: AbstractChart, x: Point, start: Coordinates, radius: float | Scalar = jnp.inf, steps: int = 8
+    chart: AbstractChart,
+    x: Point,
+    start: Coordinates,
+    radius: float | Scalar = jnp.inf,
+    steps: int = 8,
+    box: tuple[Coordinates, Coordinates] | None = None,
 ) -> Coordinates:
-    """argmin_u |x - embed(u)|^2 over |u - start| <= radius, by `safeguarded_newton` from `start`.
+    """argmin_u |x - embed(u)|^2 over |u - start| <= radius, or over the box (lower, upper), by
+    `safeguarded_newton` from `start`.
 
     The Hessian is J^T J - <x - embed(u), embed''(u)>; where it is not positive definite (x beyond the focal distance)
-    J^T J alone stands in, which makes the step a Gauss-Newton step.
+    J^T J alone stands in, which makes the step a Gauss-Newton step. At a side of the box that holds the minimum back
+    the coordinate is left out of the step (Bertsekas, SIAM J. Control Optim. 20, 1982).
     """
 
     def half_square(u):
@@ -141,22 +148,31 @@ def nearest_coordinates(
     def expansion(u):
         residual, J = x - chart.embed(u), jacobian(chart, u)
         second = jax.jacfwd(jax.jacfwd(chart.embed))(u)
-        metric = dot(J.T, J)
-        return -dot(J.T, residual), metric - jnp.einsum("d,dij->ij", residual, second, precision="highest"), metric
+        gradient, metric = -dot(J.T, residual), dot(J.T, J)
+        hessian = metric - jnp.einsum("d,dij->ij", residual, second, precision="highest")
+        if box is None:
+            return gradient, hessian, metric
+        held = ((u <= box[0]) & (gradient > 0)) | ((u >= box[1]) & (gradient < 0))
+        free = jnp.where(held, 0.0, 1.0).astype(u.dtype)
+        both, one = free[:, None] * free[None, :], jnp.diag(1 - free)
+        return gradient * free, hessian * both + one, metric * both + one
 
-    return safeguarded_newton(half_square, expansion, start, start, radius, jnp.sum(x * x), steps)
+    def confine(u):
+        return into_ball(u, start, radius) if box is None else jnp.clip(u, *box)
+
+    return safeguarded_newton(half_square, expansion, start, confine, jnp.sum(x * x), steps)
 
 
 def safeguarded_newton(
     objective: Callable[[Coordinates], Scalar],
     expansion: Callable[[Coordinates], tuple[Coordinates, Float[Array, "k k"], Float[Array, "k k"]]],
     start: Coordinates,
-    centre: Coordinates,
-    radius: float | Scalar,
+    confine: Callable[[Coordinates], Coordinates],
     magnitude: Scalar,
     steps: int,
 ) -> Coordinates:
-    """A local minimum of the objective over |u - centre| <= radius, by `steps` Newton steps from `start`.
+    """A local minimum of the objective over the set onto which `confine` projects, by `steps` Newton steps from
+    `start`.
 
     `expansion(u)` is (gradient, Hessian, a positive matrix that stands in for the Hessian where that is not positive
     definite). Of the full step, its fractions 1/2, 1/4, 1/16 and 0 the one that ends lowest is taken, so the objective
@@ -171,7 +187,7 @@ def safeguarded_newton(
         newton = cholesky_solve(cholesky_rows(hessian), gradient)
         convex = jnp.all(jnp.isfinite(newton))
         move = -jnp.where(convex, newton, cholesky_solve(cholesky_rows(positive), gradient))
-        candidates = jax.vmap(lambda fraction: _into_ball(u + fraction * move, centre, radius))(fractions)
+        candidates = jax.vmap(lambda fraction: confine(u + fraction * move))(fractions)
         ends = jax.vmap(objective)(candidates)
         # Close to the minimum the ends differ by rounding alone, and the longest step is the most exact one.
         return candidates[jnp.argmax(ends <= jnp.min(ends) + rounding)], None
@@ -179,7 +195,8 @@ def safeguarded_newton(
     return jax.lax.scan(step, start, None, length=steps)[0]
 
 
-def _into_ball(u: Coordinates, centre: Coordinates, radius: float | Scalar) -> Coordinates:
+def into_ball(u: Coordinates, centre: Coordinates, radius: float | Scalar) -> Coordinates:
+    """The nearest point to u of the ball around the centre."""
     offset = u - centre
     size = jnp.sqrt(jnp.sum(offset * offset) + jnp.finfo(u.dtype).tiny)
     return centre + offset * jnp.minimum(1.0, radius / size)
