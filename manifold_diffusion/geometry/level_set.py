@@ -11,18 +11,10 @@ from jaxtyping import Array, Bool, Float
 from manifold_diffusion._numerics import dot
 from manifold_diffusion._small_matrices import complement_columns, orthonormal_columns, solve_positive
 from manifold_diffusion._types import Coordinates, Point, Scalar
-from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
+from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, as_module
 
 _STEPS = 16
 _CHART_STEPS = 8
-
-
-class _Equations(eqx.Module):
-    # A plain function is not a leaf that programs can take as an argument.
-    function: Callable[[Point], Float[Array, "*c"]] = eqx.field(static=True)
-
-    def __call__(self, x: Point) -> Float[Array, "*c"]:
-        return self.function(x)
 
 
 class Certified(NamedTuple):
@@ -152,7 +144,7 @@ def from_equations(
         raise ValueError(
             f"F must map ({ambient_dim},) to a number or to between 1 and {ambient_dim - 1} numbers, got shape {shape}"
         )
-    function: Callable = F if isinstance(F, eqx.Module) else _Equations(F)  # pyright: ignore[reportAssignmentType]
+    function = as_module(F)
     equations = function if shape else _Stacked(function)
     manifold = LevelSet(equations=equations, dim=ambient_dim - count, ambient_dim=ambient_dim)
     if inside is not None:

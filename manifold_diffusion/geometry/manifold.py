@@ -68,6 +68,19 @@ class AbstractManifold(eqx.Module):
         def quadrature(self, order: int) -> tuple[Points, Float[Array, " n"]]: ...
 
 
+class _Function(eqx.Module):
+    # A plain function is not a leaf that programs can take as an argument.
+    function: Callable = eqx.field(static=True)
+
+    def __call__(self, x):
+        return self.function(x)
+
+
+def as_module(f: Callable) -> Callable:
+    """f as a pytree: itself if it is an `eqx.Module`, which may hold arrays, else with no leaves."""
+    return _Function(f) if not isinstance(f, eqx.Module) else f  # pyright: ignore[reportReturnType]
+
+
 def jacobian(chart: AbstractChart, u: Coordinates) -> Float[Array, "d k"]:
     """J = d embed(u) / du."""
     return jax.jacfwd(chart.embed)(u)

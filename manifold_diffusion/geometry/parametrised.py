@@ -16,6 +16,7 @@ from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.manifold import (
     AbstractChart,
     AbstractManifold,
+    as_module,
     jacobian,
     log_volume,
     nearest_coordinates,
@@ -25,14 +26,6 @@ from manifold_diffusion.geometry.manifold import (
 Ends: TypeAlias = Literal["edge", "wrap", "glue"]
 _STARTS = {1: 512, 2: 64, 3: 20, 4: 10}
 _MARGIN = 1.05
-
-
-class _Function(eqx.Module):
-    # A plain function is not a leaf that programs can take as an argument.
-    function: Callable[[Coordinates], Point] = eqx.field(static=True)
-
-    def __call__(self, u: Coordinates) -> Point:
-        return self.function(u)
 
 
 class ParametrisedChart(AbstractChart):
@@ -79,12 +72,12 @@ class Parametrised(AbstractManifold):
         return ParametrisedChart(self, self.parameter(x))
 
     def volume(self) -> Scalar:
-        """By `quadrature`, of the order at which halving it changes analytic integrands by rounding."""
+        """By `quadrature` of order 4096, 256, 48 for k = 1, 2, 3 and 16 above; no error is estimated."""
         return jnp.sum(self.quadrature({1: 4096, 2: 256, 3: 48}.get(self.dim, 16))[1])
 
     def reach(self) -> Scalar:
-        """Federer's formula on the nodes of a quadrature, min over x, y of |x - y|^2 / (2 |P_N (y - x)|), and the least
-        radius of curvature at them: from above, by the square of the nodes' spacing. For k <= 2 and without edges.
+        """Federer's formula on the nodes of a quadrature, min over x, y of |x - y|^2 / (2 |P_N (y - x)|): from above,
+        by the square of the nodes' spacing. For k <= 2 and without edges.
         """
         if self.dim > 2 or "edge" in self.ends:
             raise ValueError("the reach is found for closed curves and surfaces only")
@@ -190,7 +183,7 @@ def from_embedding(
     if len(kinds) != k or not set(kinds) <= {"edge", "wrap", "glue"}:
         raise ValueError(f"ends must be 'edge', 'wrap' or 'glue' for each of {k} coordinates, got {ends}")
     count = grid or _STARTS.get(k, 6)
-    function: Callable = f if isinstance(f, eqx.Module) else _Function(f)  # pyright: ignore[reportAssignmentType]
+    function = as_module(f)
     lower, upper = jnp.asarray(box[:, 0], dtype=float), jnp.asarray(box[:, 1], dtype=float)
     shape = jax.eval_shape(function, lower).shape
     if len(shape) != 1 or shape[0] <= k:

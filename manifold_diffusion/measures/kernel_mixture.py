@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from manifold_diffusion._neighbours import self_nearest
-from manifold_diffusion._numerics import dot, safe_norm
+from manifold_diffusion._numerics import chunked_map, dot, safe_norm
 from manifold_diffusion._types import Key, Point, Points, Queries, Scalar
 from manifold_diffusion.geometry import AbstractManifold, Sphere
 from manifold_diffusion.geometry.unit_sphere import complement, log_sphere_area
@@ -72,7 +72,7 @@ class KernelMixture(AbstractMeasure):
         return jnp.where(anywhere, self.manifold.uniform(elsewhere), self.manifold.project(near))
 
     def log_density(self, x: Point) -> Scalar:
-        """log of the density at the unit vector x; O(n). For many points, `jax.lax.map(..., batch_size=64)`."""
+        """log of the density at the unit vector x; O(n). For many points, `log_densities`."""
         k, dtype = self.manifold.dim, x.dtype
         v, log_stretch = jax.vmap(_log_coordinates, in_axes=(None, 0, 0))(
             x, self.centres.astype(dtype), self.frames.astype(dtype)
@@ -87,7 +87,7 @@ class KernelMixture(AbstractMeasure):
 def _log_coordinates(x: Point, centre: Point, frame: Float[Array, "d k"]) -> tuple[Float[Array, " k"], Scalar]:
     """F^T log_c(x), and log(theta / sin theta)."""
     offset = x - centre
-    # sin theta and 1 - cos theta, both without cancellation.
+    # F^T c = 0, so this is F^T x, of length sin theta, without cancellation near the centre.
     along = dot(frame.T, offset)
     theta = 2 * jnp.arctan2(safe_norm(offset), safe_norm(x + centre))
     stretch = 1 / jnp.maximum(jnp.sinc(theta / jnp.pi), jnp.finfo(x.dtype).eps)
@@ -172,14 +172,10 @@ def _neighbour_coordinates(data, frames, found):
     def one(centre, frame, near):
         return jax.vmap(lambda x: _log_coordinates(x, centre, frame)[0])(data[near])
 
-    return jax.lax.map(lambda each: one(*each), (data, frames, found), batch_size=1024)
-
-
-def log_densities(measure: AbstractMeasure, xs: Points) -> Float[Array, " m"]:
-    """`vmap(measure.log_density)` in blocks, for measures whose density is a sum over many kernels."""
-    return _mapped(measure, jnp.asarray(xs))
+    return chunked_map(lambda each: one(*each), (data, frames, found), 1024)
 
 
 @eqx.filter_jit
-def _mapped(measure: AbstractMeasure, xs: Points) -> Float[Array, " m"]:
-    return jax.lax.map(measure.log_density, xs, batch_size=_CHUNK)
+def log_densities(measure: AbstractMeasure, xs: Points) -> Float[Array, " m"]:
+    """`vmap(measure.log_density)` in blocks, for measures whose density is a sum over many kernels."""
+    return chunked_map(measure.log_density, xs, _CHUNK)

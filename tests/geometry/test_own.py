@@ -77,7 +77,7 @@ def test_the_seam_of_a_glued_band_cannot_be_seen(x64):
 
 
 def test_a_closed_surface_has_the_total_curvature_of_its_topology(x64):
-    """Klein bottle: Euler characteristic 0; a bumpy sphere-like surface of revolution joins its poles elsewhere."""
+    """The Klein bottle has Euler characteristic 0, though its curvature vanishes almost nowhere."""
     manifold = from_embedding(bottle, *KLEIN)
     points, weights = manifold.quadrature(64)
 
