@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from manifold_diffusion._types import Point, Scalar
+from manifold_diffusion._types import Key, Point, Scalar
 
 PyTree = TypeVar("PyTree")
 
@@ -31,6 +31,29 @@ def known_false(condition) -> bool:
 def chunked_map(f: Callable, xs: PyTree, chunk: int) -> PyTree:
     """`jax.vmap(f)(xs)` in blocks of at most `chunk`, so that memory is O(chunk); f must be traceable."""
     return jax.lax.map(f, xs, batch_size=chunk)
+
+
+def rejection(key: Key, propose: Callable[[Key], tuple[PyTree, Scalar]]) -> tuple[PyTree, Scalar]:
+    """A candidate of `propose(key) -> (candidate, log_ratio)`, accepted with probability exp(log_ratio), and the
+    largest log_ratio of all attempts.
+
+    Exact while that is at most 0: log_ratio is the log of the wanted density over its bound, and it is for the caller
+    to see to it. A log_ratio that is NaN ends the search and is returned as the largest. Attempt i is made from
+    fold_in(key, i).
+    """
+
+    def attempt(index):
+        place, coin = jax.random.split(jax.random.fold_in(key, index))
+        candidate, log_ratio = propose(place)
+        refused = jnp.log(jax.random.uniform(coin, dtype=log_ratio.dtype)) >= log_ratio
+        return index + 1, candidate, refused, log_ratio
+
+    def again(state):
+        index, candidate, refused, log_ratio = attempt(state[0])
+        return index, candidate, refused, jnp.maximum(log_ratio, state[3])
+
+    _, candidate, _, worst = jax.lax.while_loop(lambda state: state[2], again, attempt(0))
+    return candidate, worst
 
 
 def dot(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:

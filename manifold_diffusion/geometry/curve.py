@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot, known_false
+from manifold_diffusion._numerics import dot, known_false, rejection
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.lacunary import lacunary_angles, lacunary_phases, lacunary_weights
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, nearest_coordinates, tangent_frame
@@ -208,9 +208,8 @@ def _angles(n: int, dtype) -> Float[Array, " n"]:
 def _rejected_angle(key: Key, density, bound: Scalar) -> Scalar:
     """An angle in [0, 2 pi) with density proportional to `density` <= bound."""
 
-    def propose(index):
-        angle, coin = jax.random.split(jax.random.fold_in(key, index))
-        t = jax.random.uniform(angle, dtype=bound.dtype, maxval=2 * jnp.pi)
-        return index + 1, t, jax.random.uniform(coin, dtype=bound.dtype) * bound < density(t)
+    def propose(place):
+        t = jax.random.uniform(place, dtype=bound.dtype, maxval=2 * jnp.pi)
+        return t, jnp.log(density(t) / bound)
 
-    return jax.lax.while_loop(lambda state: ~state[2], lambda state: propose(state[0]), propose(0))[1]
+    return rejection(key, propose)[0]

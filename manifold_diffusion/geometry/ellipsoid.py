@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot, known_false
+from manifold_diffusion._numerics import dot, known_false, rejection
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
 from manifold_diffusion.geometry.unit_sphere import complement, log_sphere_area, sphere_quadrature
@@ -98,19 +98,12 @@ class Ellipsoid(AbstractManifold):
     def uniform(self, key: Key) -> Point:
         """Rejection from a * theta, theta uniform on the sphere: accepted with probability min(a) |theta / a| <= 1."""
 
-        def propose(key):
-            direction, coin = jax.random.split(key)
-            z = jax.random.normal(direction, (self.ambient_dim,), self.axes.dtype)
+        def propose(place):
+            z = jax.random.normal(place, (self.ambient_dim,), self.axes.dtype)
             theta = z / jnp.sqrt(jnp.sum(z * z))
-            density = jnp.min(self.axes) * jnp.sqrt(jnp.sum((theta / self.axes) ** 2))
-            return theta, jax.random.uniform(coin, dtype=self.axes.dtype) < density
+            return theta, jnp.log(jnp.min(self.axes) * jnp.sqrt(jnp.sum((theta / self.axes) ** 2)))
 
-        def again(state):
-            index, _, _ = state
-            return (index + 1, *propose(jax.random.fold_in(key, index)))
-
-        first = (1, *propose(jax.random.fold_in(key, 0)))
-        return self.axes * jax.lax.while_loop(lambda state: ~state[2], again, first)[1]
+        return self.axes * rejection(key, propose)[0]
 
     def quadrature(self, order: int) -> tuple[Points, Float[Array, " n"]]:
         """The quadrature of the sphere, stretched, with the change of volume prod(a) |theta / a|; k <= 2."""

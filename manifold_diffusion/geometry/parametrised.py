@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, rejection
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.manifold import (
     AbstractChart,
@@ -102,18 +102,12 @@ class Parametrised(AbstractManifold):
         """
         dtype = self.lower.dtype
 
-        def propose(index):
-            place, coin = jax.random.split(jax.random.fold_in(key, index))
+        def propose(place):
             u = self.lower + (self.upper - self.lower) * jax.random.uniform(place, (self.dim,), dtype)
-            excess = log_volume(_Whole(self.embedding), u) - self.log_bound
-            return index + 1, u, jnp.log(jax.random.uniform(coin, dtype=dtype)) < excess, excess
+            return u, log_volume(_Whole(self.embedding), u) - self.log_bound
 
-        def again(state):
-            index, u, accepted, excess = propose(state[0])
-            return index, u, accepted, jnp.maximum(excess, state[3])
-
-        _, u, _, excess = jax.lax.while_loop(lambda state: ~state[2], again, propose(0))
-        u = eqx.error_if(u, excess > 0, "the volume element exceeds its bound: give from_embedding a finer grid")
+        u, excess = rejection(key, propose)
+        u = eqx.error_if(u, ~(excess <= 0), "the volume element exceeds its bound: give from_embedding a finer grid")
         return self.embedding(u)
 
     def quadrature(self, order: int) -> tuple[Points, Float[Array, " n"]]:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot, known_false
+from manifold_diffusion._numerics import dot, known_false, rejection
 from manifold_diffusion._small_matrices import orthonormal_columns
 from manifold_diffusion._types import Coordinates, Key, Point, Scalar
 from manifold_diffusion.geometry.lacunary import lacunary_angles, lacunary_phases, lacunary_weights
@@ -105,10 +105,8 @@ class HoelderSurface(AbstractManifold):
         # |x_a| <= |r_a| + R + r and |x_b| <= |r_b| + r, and the element is at most the product.
         bound = (slope + 3 + s) * (slope + 1 + s)
 
-        def propose(index):
-            angle, coin = jax.random.split(jax.random.fold_in(key, index))
-            u = jax.random.uniform(angle, (2,), bound.dtype, maxval=2 * jnp.pi)
-            element = jnp.exp(log_volume(HoelderSurfaceChart(self, jnp.zeros_like(u)), u))
-            return index + 1, u, jax.random.uniform(coin, dtype=bound.dtype) * bound < element
+        def propose(place):
+            u = jax.random.uniform(place, (2,), bound.dtype, maxval=2 * jnp.pi)
+            return u, log_volume(HoelderSurfaceChart(self, jnp.zeros_like(u)), u) - jnp.log(bound)
 
-        return self.at(jax.lax.while_loop(lambda state: ~state[2], lambda state: propose(state[0]), propose(0))[1])
+        return self.at(rejection(key, propose)[0])

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot, known_false
+from manifold_diffusion._numerics import dot, known_false, rejection
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
 
@@ -73,13 +73,11 @@ class Torus(AbstractManifold):
         longitude, loop = jax.random.split(key)
         a = jax.random.uniform(longitude, dtype=self.major.dtype, maxval=2 * jnp.pi)
 
-        def propose(index):
-            angle, coin = jax.random.split(jax.random.fold_in(loop, index))
-            b = jax.random.uniform(angle, dtype=self.major.dtype, maxval=2 * jnp.pi)
-            height = (self.major + self.minor * jnp.cos(b)) / (self.major + self.minor)
-            return index + 1, b, jax.random.uniform(coin, dtype=self.major.dtype) < height
+        def propose(place):
+            angle = jax.random.uniform(place, dtype=self.major.dtype, maxval=2 * jnp.pi)
+            return angle, jnp.log((self.major + self.minor * jnp.cos(angle)) / (self.major + self.minor))
 
-        b = jax.lax.while_loop(lambda state: ~state[2], lambda state: propose(state[0]), propose(0))[1]
+        b, _ = rejection(loop, propose)
         return torus_point(jnp.stack([a, b]), self.major, self.minor)
 
     def quadrature(self, order: int) -> tuple[Points, Float[Array, " n"]]:

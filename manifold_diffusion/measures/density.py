@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from manifold_diffusion._numerics import rejection
 from manifold_diffusion._types import Key, Point, Scalar
 from manifold_diffusion.geometry import AbstractManifold
 from manifold_diffusion.measures.measure import AbstractMeasure
@@ -53,20 +54,14 @@ class Density(AbstractMeasure):
         self.log_normaliser = jnp.asarray(log_normaliser, dtype=float)
 
     def sample(self, key: Key) -> Point:
-        def propose(index):
-            place, coin = jax.random.split(jax.random.fold_in(key, index))
+        def propose(place):
             x = self.manifold.uniform(place)
-            excess = self.log_weight(x) - self.log_bound.astype(x.dtype)
-            return index + 1, x, jnp.log(jax.random.uniform(coin, dtype=x.dtype)) < excess, excess
+            return x, self.log_weight(x) - self.log_bound.astype(x.dtype)
 
-        def again(state):
-            index, x, accepted, excess = propose(state[0])
-            return index, x, accepted, jnp.maximum(excess, state[3])
-
-        _, x, _, excess = jax.lax.while_loop(lambda state: ~state[2], again, propose(0))
+        x, excess = rejection(key, propose)
         slack = 16 * jnp.finfo(x.dtype).eps
         return eqx.error_if(
-            x, excess > slack, "log_weight exceeds log_bound: the samples would be biased; raise log_bound"
+            x, ~(excess <= slack), "log_weight exceeds log_bound: the samples would be biased; raise log_bound"
         )
 
     def log_density(self, x: Point) -> Scalar:

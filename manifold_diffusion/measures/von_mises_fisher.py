@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, rejection
 from manifold_diffusion._types import Key, Point, Scalar
 from manifold_diffusion.geometry import AbstractManifold, Sphere
 from manifold_diffusion.measures.measure import AbstractMeasure
@@ -40,14 +40,12 @@ class VonMisesFisher(AbstractMeasure):
         x0 = (1 - b) / (1 + b)
         c = kappa * x0 + k * jnp.log1p(-(x0**2))
 
-        def propose(index):
-            beta_key, coin = jax.random.split(jax.random.fold_in(height_key, index))
-            z = jax.random.beta(beta_key, k / 2, k / 2, dtype=dtype)
+        def propose(place):
+            z = jax.random.beta(place, k / 2, k / 2, dtype=dtype)
             w = (1 - (1 + b) * z) / (1 - (1 - b) * z)
-            log_ratio = kappa * w + k * jnp.log1p(-x0 * w) - c
-            return index + 1, w, jnp.log(jax.random.uniform(coin, dtype=dtype)) < log_ratio
+            return w, kappa * w + k * jnp.log1p(-x0 * w) - c
 
-        w = jax.lax.while_loop(lambda state: ~state[2], lambda state: propose(state[0]), propose(0))[1]
+        w, _ = rejection(height_key, propose)
         across = self.manifold.tangent(self.mean_direction, jax.random.normal(across_key, (k + 1,), dtype))
         across = across / jnp.sqrt(jnp.sum(across * across))
         return self.manifold.project(w * self.mean_direction + jnp.sqrt(jnp.maximum(1 - w * w, 0)) * across)
