@@ -8,6 +8,7 @@ from manifold_diffusion.geometry.atlas import (
     fit_chart,
     monomial_count,
 )
+from manifold_diffusion.geometry.charted import Charted
 from manifold_diffusion.geometry.curvature import (
     gauss_curvature,
     principal_curvatures,
@@ -18,6 +19,7 @@ from manifold_diffusion.geometry.curvature import (
 from manifold_diffusion.geometry.curve import FourierCurve, HoelderCurve
 from manifold_diffusion.geometry.ellipsoid import Ellipsoid
 from manifold_diffusion.geometry.embedded import Embedded, random_frame
+from manifold_diffusion.geometry.embedding import from_embedding
 from manifold_diffusion.geometry.geodesic import (
     exponential,
     geodesic_distance,
@@ -40,7 +42,7 @@ from manifold_diffusion.geometry.manifold import (
     shape_operator,
     tangent_frame,
 )
-from manifold_diffusion.geometry.parametrised import Parametrised, from_embedding
+from manifold_diffusion.geometry.parametrised import Parametrised
 from manifold_diffusion.geometry.sphere import Sphere
 from manifold_diffusion.geometry.surface import HoelderSurface
 from manifold_diffusion.geometry.torus import Torus
@@ -49,6 +51,7 @@ __all__ = [
     "AbstractChart",
     "AbstractManifold",
     "Certified",
+    "Charted",
     "Ellipsoid",
     "Embedded",
     "EstimatedAtlas",

@@ -1,16 +1,18 @@
 """Manifolds given by equations: {x: F(x) = 0}, with projections that say whether they converged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from manifold_diffusion._numerics import dot
 from manifold_diffusion._small_matrices import complement_columns, orthonormal_columns, solve_positive
-from manifold_diffusion._types import Coordinates, Point, Scalar
+from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
+from manifold_diffusion.geometry.crossing import Crossings
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, as_module
 
 _STEPS = 16
@@ -59,6 +61,7 @@ class LevelSet(AbstractManifold):
     """{x in R^d: F(x) = 0}, F: R^d -> R^{d - k} with independent derivatives on it; make it with `from_equations`."""
 
     equations: Callable[[Point], Float[Array, " c"]]
+    crossings: Crossings | None
     dim: int = eqx.field(static=True)
     ambient_dim: int = eqx.field(static=True)
 
@@ -113,6 +116,30 @@ class LevelSet(AbstractManifold):
         A = self.expand(x)[1].T
         return LevelSetChart(self, x, complement_columns(A), orthonormal_columns(A))
 
+    def volume(self) -> Scalar:
+        """By `quadrature` of order 4096, 192, 32 for k = 1, 2, 3; `volume_estimate` adds an error."""
+        return jnp.sum(self.quadrature({1: 4096, 2: 192, 3: 32}.get(self.dim, 12))[1])
+
+    def quadrature(self, order: int) -> tuple[Points, Float[Array, " n"]]:
+        """`order` axis-parallel lines a direction, see `Crossings`; the error falls like order^{-2.5}. For compact
+        hypersurfaces whose box is known.
+        """
+        return self._crossed().quadrature(order)
+
+    def uniform(self, key: Key) -> Point:
+        """By rejection from the crossings with random axis-parallel lines; for compact hypersurfaces whose box is
+        known.
+        """
+        return self._crossed().uniform(key)
+
+    def _crossed(self) -> Crossings:
+        if self.crossings is None:
+            raise ValueError(
+                "volume and uniform points are found for hypersurfaces in a box: one equation, and "
+                "from_equations(..., box=[(low, high), ...])"
+            )
+        return self.crossings
+
     def _multiplier(self, y: Point, x: Point) -> tuple[Float[Array, " c"], Point]:
         """lambda = (A A^T)^{-1} (F(y) + A (x - y)) and A^T lambda."""
         value, A = self.expand(y)
@@ -131,13 +158,19 @@ class LevelSet(AbstractManifold):
 
 
 def from_equations(
-    F: Callable[[Point], Scalar | Float[Array, " c"]], ambient_dim: int, inside: Point | None = None
+    F: Callable[[Point], Scalar | Float[Array, " c"]],
+    ambient_dim: int,
+    inside: Point | None = None,
+    box: Sequence[tuple[float | int, float | int]] | None = None,
+    crossings: int = 8,
 ) -> LevelSet:
     """The manifold {x in R^d: F(x) = 0}; F returns a scalar, or d - k numbers with independent derivatives.
 
     `project` is a constrained Newton method; `certified(x)` also says whether it converged, and how far off it ended.
     `inside`, a point near the manifold, has the equations checked there: ValueError where their derivatives depend on
-    one another. `F` may be an `eqx.Module` that holds arrays.
+    one another. `box`, (low, high) for each coordinate of R^d, says where a compact hypersurface lies, and gives it a
+    volume, a quadrature and uniform points; no line parallel to an axis meets it more than `crossings` times. `F` may
+    be an `eqx.Module` that holds arrays.
     """
     shape = jax.eval_shape(F, jnp.zeros(ambient_dim)).shape
     if len(shape) > 1 or not 1 <= (count := shape[0] if shape else 1) < ambient_dim:
@@ -146,10 +179,32 @@ def from_equations(
         )
     function = as_module(F)
     equations = function if shape else _Stacked(function)
-    manifold = LevelSet(equations=equations, dim=ambient_dim - count, ambient_dim=ambient_dim)
+    manifold = LevelSet(
+        equations=equations,
+        crossings=None if box is None else _crossings(equations, count, ambient_dim, box, crossings),
+        dim=ambient_dim - count,
+        ambient_dim=ambient_dim,
+    )
     if inside is not None:
         _require_regular(manifold, jnp.asarray(inside, dtype=float))
     return manifold
+
+
+def _crossings(equations, count: int, ambient_dim: int, box, most: int) -> Crossings:
+    sides = np.asarray(box, float)
+    if count != 1 or sides.shape != (ambient_dim, 2) or not (sides[:, 0] < sides[:, 1]).all():
+        raise ValueError(
+            f"a box is for one equation, and has (low, high) with low < high for each of {ambient_dim} coordinates; "
+            f"got {count} equations and box={box}"
+        )
+    return Crossings(_First(equations), jnp.asarray(sides[:, 0], float), jnp.asarray(sides[:, 1], float), most)
+
+
+class _First(eqx.Module):
+    equations: Callable[[Point], Float[Array, " 1"]]
+
+    def __call__(self, x: Point) -> Scalar:
+        return self.equations(x)[0]
 
 
 class _Stacked(eqx.Module):
