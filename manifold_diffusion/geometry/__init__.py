@@ -6,6 +6,7 @@ from manifold_diffusion.geometry.atlas import (
     default_neighbours,
     fit_atlas,
     fit_chart,
+    from_points,
     monomial_count,
 )
 from manifold_diffusion.geometry.charted import Charted
@@ -20,6 +21,8 @@ from manifold_diffusion.geometry.curve import FourierCurve, HoelderCurve
 from manifold_diffusion.geometry.ellipsoid import Ellipsoid
 from manifold_diffusion.geometry.embedded import Embedded, random_frame
 from manifold_diffusion.geometry.embedding import from_embedding
+from manifold_diffusion.geometry.extent import Estimate, reach_estimate, volume_estimate
+from manifold_diffusion.geometry.foot import checked_projection
 from manifold_diffusion.geometry.geodesic import (
     exponential,
     geodesic_distance,
@@ -43,6 +46,16 @@ from manifold_diffusion.geometry.manifold import (
     tangent_frame,
 )
 from manifold_diffusion.geometry.parametrised import Parametrised
+from manifold_diffusion.geometry.shapes import (
+    double_torus,
+    figure_eight_knot,
+    klein_bottle,
+    moebius_band,
+    surface_of_revolution,
+    swiss_roll,
+    torus_knot,
+    trefoil,
+)
 from manifold_diffusion.geometry.sphere import Sphere
 from manifold_diffusion.geometry.surface import HoelderSurface
 from manifold_diffusion.geometry.torus import Torus
@@ -54,6 +67,7 @@ __all__ = [
     "Charted",
     "Ellipsoid",
     "Embedded",
+    "Estimate",
     "EstimatedAtlas",
     "FourierCurve",
     "HoelderCurve",
@@ -63,31 +77,43 @@ __all__ = [
     "PolynomialChart",
     "Sphere",
     "Torus",
+    "checked_projection",
     "christoffel",
     "default_neighbours",
+    "double_torus",
     "exponential",
+    "figure_eight_knot",
     "fit_atlas",
     "fit_chart",
     "from_embedding",
     "from_equations",
+    "from_points",
     "gauss_curvature",
     "geodesic_distance",
     "jacobian",
+    "klein_bottle",
     "log_volume",
     "logarithm",
     "mean_curvature_vector",
     "metric_tensor",
+    "moebius_band",
     "monomial_count",
     "nearest_coordinates",
     "normal_frame",
     "principal_curvatures",
     "random_frame",
+    "reach_estimate",
     "ricci_tensor",
     "riemann_tensor",
     "scalar_curvature",
     "second_form",
     "second_fundamental_form",
     "shape_operator",
+    "surface_of_revolution",
+    "swiss_roll",
     "tangent_frame",
+    "torus_knot",
     "transport",
+    "trefoil",
+    "volume_estimate",
 ]

@@ -170,6 +170,10 @@ def fit_atlas(points: Points, dim: int, degree: int, neighbours: int | None = No
     return EstimatedAtlas(index=NeighbourIndex(points), dim=dim, ambient_dim=d, degree=degree, neighbours=neighbours)
 
 
+from_points = fit_atlas
+"""The third way to a manifold of one's own, after `from_embedding` and `from_equations`."""
+
+
 def default_neighbours(dim: int, degree: int) -> int:
     """3 monomials + 4."""
     return 3 * monomial_count(dim, degree) + 4

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from manifold_diffusion._numerics import dot, rejection
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
+from manifold_diffusion.geometry.extent import reach_estimate
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, log_volume, tangent_frame
 from manifold_diffusion.geometry.parametrised import Parametrised
 
@@ -84,6 +85,10 @@ class Charted(AbstractManifold):
         """By `quadrature` of order 1024, 128, 48 for k = 1, 2, 3 and 16 above; `volume_estimate` adds an error."""
         return jnp.sum(self.quadrature({1: 1024, 2: 128, 3: 48}.get(self.dim, 16))[1])
 
+    def reach(self) -> Scalar:
+        """`reach_estimate` without its error: from above, by the square of the nodes' spacing."""
+        return reach_estimate(self).value
+
     def uniform(self, key: Key) -> Point:
         """A chart in proportion to its bound, a uniform parameter, and rejection of the density phi_i sqrt(det g_i)
         against the bound; a volume element above its bound raises.
@@ -112,10 +117,7 @@ class Charted(AbstractManifold):
         """`order` nodes a coordinate in each chart, weighted by the partition of unity; nodes where a chart has faded
         out have the weight 0.
         """
-        nodes = [piece.quadrature(order) for piece in self.pieces]
-        share = jax.vmap(self.partition)
-        weights = [w * share(points)[:, i] for i, (points, w) in enumerate(nodes)]
-        return jnp.concatenate([points for points, _ in nodes]), jnp.concatenate(weights)
+        return _nodes(self, order)
 
     def _look(self, x: Point) -> tuple[Float[Array, "charts k"], Float[Array, "charts d"], Float[Array, " charts"]]:
         """For each chart the parameter of the point nearest to x, that point, and the bump there."""
@@ -125,6 +127,14 @@ class Charted(AbstractManifold):
             _bump(piece, u) * _is_at(piece, x, y) for piece, u, y in zip(self.pieces, parameters, points, strict=True)
         ]
         return parameters, points, jnp.stack(bumps)
+
+
+@eqx.filter_jit
+def _nodes(manifold: Charted, order: int) -> tuple[Points, Float[Array, " n"]]:
+    nodes = [piece.quadrature(order) for piece in manifold.pieces]
+    share = jax.vmap(manifold.partition)
+    weights = [w * share(points)[:, i] for i, (points, w) in enumerate(nodes)]
+    return jnp.concatenate([points for points, _ in nodes]), jnp.concatenate(weights)
 
 
 def _bump(piece: Parametrised, u: Coordinates) -> Scalar:

@@ -7,7 +7,13 @@ from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import dot, known_false, rejection
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
-from manifold_diffusion.geometry.lacunary import lacunary_angles, lacunary_phases, lacunary_weights
+from manifold_diffusion.geometry.lacunary import (
+    deformed_reach,
+    lacunary_angles,
+    lacunary_phases,
+    lacunary_slopes,
+    lacunary_weights,
+)
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, nearest_coordinates, tangent_frame
 
 _STARTS = 256
@@ -193,6 +199,16 @@ class HoelderCurve(AbstractManifold):
 
     def chart(self, x: Point) -> HoelderCurveChart:
         return HoelderCurveChart(self, jnp.arctan2(x[1], x[0]))
+
+    def reach(self) -> Scalar:
+        """A lower bound, `deformed_reach` of the unit circle; it goes to 0 with 2^{-levels} where the exponent is at
+        most 2, and is 0 where the slope of the radius is too large for it.
+
+        With h = r - 1 and g(x) = h x, of which chords of at most 1 stay outside of rho = cos(pi / 6): |Dg| <= |h| +
+        |h'| and |D^2 g| <= (2 |h'| + |h''|) / rho.
+        """
+        h, first, second = lacunary_slopes(lacunary_weights(self.exponent, self.amplitude, len(self.phases)))
+        return deformed_reach(1.0, h, h + first, (2 * first + second) / jnp.cos(jnp.pi / 6))
 
     def uniform(self, key: Key) -> Point:
         """Rejection in the angle against the certified bound (max r) + a sum_j 2^{j(1-b)} on sqrt(r^2 + r'^2)."""

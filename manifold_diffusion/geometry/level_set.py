@@ -13,6 +13,7 @@ from manifold_diffusion._numerics import dot
 from manifold_diffusion._small_matrices import complement_columns, orthonormal_columns, solve_positive
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.crossing import Crossings
+from manifold_diffusion.geometry.extent import reach_estimate
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, as_module
 
 _STEPS = 16
@@ -125,6 +126,10 @@ class LevelSet(AbstractManifold):
         hypersurfaces whose box is known.
         """
         return self._crossed().quadrature(order)
+
+    def reach(self) -> Scalar:
+        """`reach_estimate` without its error: from above, by the square of the nodes' spacing."""
+        return reach_estimate(self).value
 
     def uniform(self, key: Key) -> Point:
         """By rejection from the crossings with random axis-parallel lines; for compact hypersurfaces whose box is

@@ -8,7 +8,13 @@ from jaxtyping import Array, Float
 from manifold_diffusion._numerics import dot, known_false, rejection
 from manifold_diffusion._small_matrices import orthonormal_columns
 from manifold_diffusion._types import Coordinates, Key, Point, Scalar
-from manifold_diffusion.geometry.lacunary import lacunary_angles, lacunary_phases, lacunary_weights
+from manifold_diffusion.geometry.lacunary import (
+    deformed_reach,
+    lacunary_angles,
+    lacunary_phases,
+    lacunary_slopes,
+    lacunary_weights,
+)
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold, log_volume
 
 
@@ -95,6 +101,21 @@ class HoelderSurface(AbstractManifold):
 
     def chart(self, x: Point) -> HoelderSurfaceChart:
         return HoelderSurfaceChart(self, self.angles(x))
+
+    def reach(self) -> Scalar:
+        """A lower bound, `deformed_reach` of the torus with the radii 2 and 1; it goes to 0 with 2^{-levels} where the
+        exponent is at most 2.
+
+        With h = r - 1, c(x) the nearest point of the core circle and q = x - c(x), g(x) = h q. Chords of at most 1 stay
+        at distances rho from the core circle and R from the axis of at least cos(pi / 6) = m, and rho <= 2 - m. There
+        |Dq| <= 2 / m - 1, |D^2 q| <= (4 / sqrt 3) / m^2, |grad h| <= sqrt 2 |h'| / m and |D^2 h| <= (|h''| + 2 |h'|) /
+        m^2, |h'| and |h''| the bounds in one angle, and the product rule gives the bounds on Dg and D^2 g (derived).
+        """
+        one, first, second = lacunary_slopes(self._weights(self.exponent.dtype))
+        h, m = 2 * one, jnp.cos(jnp.pi / 6)
+        q, dq, ddq = 2 - m, 2 / m - 1, 4 / jnp.sqrt(3.0) / m**2
+        dh, ddh = jnp.sqrt(2.0) * first / m, (second + 2 * first) / m**2
+        return deformed_reach(1.0, h, h * dq + q * dh, 2 * dh * dq + h * ddq + q * ddh)
 
     def uniform(self, key: Key) -> Point:
         """Rejection in the angles against the certified bound (3 + 2 s)(1 + s + d), s the sum of the weights and d that
