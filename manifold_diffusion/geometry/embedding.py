@@ -26,14 +26,14 @@ _MARGIN = 1.05
 
 @overload
 def from_embedding(
-    f: Map, domain: Domain, ends: Ends | Sequence[Ends] = ..., grid: int | None = ...
+    f: Map, domain: Domain, ends: Ends | Sequence[Ends] = ..., grid: int | Sequence[int] | None = ...
 ) -> Parametrised: ...
 @overload
 def from_embedding(
     f: Sequence[Map],
     domain: Sequence[Domain],
     ends: Sequence[Ends | Sequence[Ends]] | Ends = ...,
-    grid: int | None = ...,
+    grid: int | Sequence[int] | None = ...,
 ) -> Charted: ...
 def from_embedding(f, domain, ends=None, grid=None):
     """The manifold f(domain), f smooth and one to one from a box to R^d; the domain is (low, high) per coordinate.
@@ -47,11 +47,11 @@ def from_embedding(f, domain, ends=None, grid=None):
     Several charts: sequences of maps, of their domains and of their ends (the default is "open"); the images overlap
     and cover the manifold, and a partition of unity patches them together, see `Charted`.
 
-    `grid` is the number of points a coordinate from which searches for the nearest point start: with a spacing below
-    the reach the nearest point is found. Everything else (metric, curvature, volume, projection, uniform sampling)
-    follows from f by automatic differentiation. ValueError names the parameter where f is not an immersion, where its
-    image meets itself, where ends that wrap do not meet, or where charts leave the manifold uncovered; each is looked
-    for on the grid. `f` takes one point of shape (k,); an `eqx.Module` may hold arrays.
+    `grid` is the number of points a coordinate (one for all or one for each) from which searches for the nearest point
+    start: with a spacing below the reach the nearest point is found. Everything else (metric, curvature, volume,
+    projection, uniform sampling) follows from f by automatic differentiation. ValueError names the parameter where f is
+    not an immersion, where its image meets itself, where ends that wrap do not meet, or where charts leave the manifold
+    uncovered; each is looked for on the grid. `f` takes one point of shape (k,); an `eqx.Module` may hold arrays.
     """
     if callable(f):
         return _single(f, domain, "edge" if ends is None else ends, grid, {"edge", "wrap", "glue"})
@@ -65,7 +65,7 @@ def from_embedding(f, domain, ends=None, grid=None):
     return manifold
 
 
-def _single(f: Map, domain: Domain, ends: Ends | Sequence[Ends], grid: int | None, allowed: set[str]) -> Parametrised:
+def _single(f: Map, domain: Domain, ends: Ends | Sequence[Ends], grid, allowed: set[str]) -> Parametrised:
     box = np.asarray(domain, float)
     if box.ndim != 2 or box.shape[1] != 2 or not (box[:, 0] < box[:, 1]).all():
         raise ValueError(f"the domain must be (low, high) with low < high for each coordinate, got {domain}")
@@ -73,7 +73,9 @@ def _single(f: Map, domain: Domain, ends: Ends | Sequence[Ends], grid: int | Non
     kinds = (ends,) * k if isinstance(ends, str) else tuple(ends)
     if len(kinds) != k or not set(kinds) <= allowed:
         raise ValueError(f"ends must be among {sorted(allowed)} for each of {k} coordinates, got {ends}")
-    count = grid or _STARTS.get(k, 6)
+    counts = (grid or _STARTS.get(k, 6),) * k if not isinstance(grid, Sequence) else tuple(grid)
+    if len(counts) != k or not all(count > 0 for count in counts):
+        raise ValueError(f"grid must be a positive number of points, or one for each of {k} coordinates, got {grid}")
     function = as_module(f)
     lower, upper = jnp.asarray(box[:, 0], dtype=float), jnp.asarray(box[:, 1], dtype=float)
     shape = jax.eval_shape(function, lower).shape
@@ -81,7 +83,7 @@ def _single(f: Map, domain: Domain, ends: Ends | Sequence[Ends], grid: int | Non
         raise ValueError(f"f must map ({k},) to (d,) with d > {k}, got the shape {shape}")
     sides = [
         np.linspace(low, high, count, endpoint=kind in ("edge", "open"))
-        for (low, high), kind in zip(box, kinds, strict=True)
+        for (low, high), kind, count in zip(box, kinds, counts, strict=True)
     ]
     starts = jnp.asarray(list(itertools.product(*sides)), dtype=lower.dtype)
     unbounded = Parametrised(
@@ -99,15 +101,24 @@ def _single(f: Map, domain: Domain, ends: Ends | Sequence[Ends], grid: int | Non
     if not isinstance(points, Tracer):
         _require_immersion(np.asarray(starts), np.asarray(points), np.asarray(jacobians))
         _require_period(function, box, kinds, np.asarray(starts), np.asarray(points))
-        _require_injective(np.asarray(starts), np.asarray(points), np.asarray(jacobians), box, kinds)
+        cell = (box[:, 1] - box[:, 0]) / np.asarray(counts)
+        _require_injective(np.asarray(starts), np.asarray(points), np.asarray(jacobians), box, kinds, cell)
     return dataclasses.replace(unbounded, start_points=points, log_bound=jnp.log(_MARGIN) + jnp.max(log_elements))
 
 
 @eqx.filter_jit
 def _on_grid(manifold: Parametrised):
     chart = manifold.whole()
-    look = jax.vmap(lambda u: (chart.embed(u), jacobian(chart, u), log_volume(chart, u)))
-    return look(manifold.starts)
+
+    def look(u):
+        return chart.embed(u), jacobian(chart, u), log_volume(chart, u)
+
+    return chunked_map(look, manifold.starts, _chunk(manifold.ambient_dim))
+
+
+def _chunk(ambient_dim: int) -> int:
+    # Points a block, so that what is computed on the way stays within megabytes for images too.
+    return max(16, 2**16 // ambient_dim)
 
 
 def _require_cover(manifold: Charted) -> None:
@@ -143,7 +154,8 @@ def _require_immersion(starts: np.ndarray, points: np.ndarray, jacobians: np.nda
         raise ValueError(
             f"f or its derivative is not finite at u = {_show(starts[bad][0])}; mend f or shrink the domain"
         )
-    singular = np.linalg.svd(jacobians, compute_uv=False)[:, -1] / np.linalg.norm(jacobians, axis=(1, 2)).max()
+    values = np.linalg.svd(jacobians, compute_uv=False)
+    singular = values[:, -1] / np.linalg.norm(values, axis=1).max()
     worst = int(np.argmin(singular))
     if singular[worst] < 100 * np.finfo(points.dtype).eps:
         raise ValueError(
@@ -159,7 +171,8 @@ def _require_period(function, box, kinds, starts: np.ndarray, points: np.ndarray
             continue
         moved = starts.copy()
         moved[:, i] += box[i, 1] - box[i, 0]
-        gaps = np.linalg.norm(np.asarray(jax.jit(jax.vmap(function))(jnp.asarray(moved))) - points, axis=1)
+        there = jax.jit(lambda u: chunked_map(function, u, _chunk(points.shape[1])))(jnp.asarray(moved))
+        gaps = np.linalg.norm(np.asarray(there) - points, axis=1)
         worst = int(np.argmax(gaps))
         if gaps[worst] > 1e3 * np.finfo(points.dtype).eps * extent:
             raise ValueError(
@@ -168,12 +181,11 @@ def _require_period(function, box, kinds, starts: np.ndarray, points: np.ndarray
             )
 
 
-def _require_injective(starts, points, jacobians, box, kinds) -> None:
+def _require_injective(starts, points, jacobians, box, kinds, cell) -> None:
     """Points of the grid that are much nearer to each other in space than f stretches the way between them."""
     from scipy.spatial import KDTree
 
-    cell = (box[:, 1] - box[:, 0]) / np.maximum(1, round(len(starts) ** (1 / len(box))))
-    reachable = np.linalg.norm(jacobians * cell, axis=(1, 2))
+    reachable = np.sqrt(np.einsum("ndk,ndk,k->n", jacobians, jacobians, cell**2))
     pairs = KDTree(points).query_pairs(1e-3 * float(reachable.min()), output_type="ndarray")
     if not len(pairs):
         return

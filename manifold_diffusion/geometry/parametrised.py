@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot, rejection
+from manifold_diffusion._numerics import chunked_map, dot, rejection
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.extent import reach_estimate
 from manifold_diffusion.geometry.manifold import (
@@ -72,7 +72,7 @@ class Parametrised(AbstractManifold):
 
     def volume(self) -> Scalar:
         """By `quadrature` of order 4096, 256, 48 for k = 1, 2, 3 and 16 above; `volume_estimate` adds an error."""
-        return jnp.sum(self.quadrature({1: 4096, 2: 256, 3: 48}.get(self.dim, 16))[1])
+        return _volume(self, {1: 4096, 2: 256, 3: 48}.get(self.dim, 16))
 
     def reach(self) -> Scalar:
         """`reach_estimate` without its error: from above, by the square of the nodes' spacing; without edges."""
@@ -124,8 +124,16 @@ def _nodes(manifold: Parametrised, order: int) -> tuple[Points, Float[Array, " n
     weights = np.prod(np.meshgrid(*(a[1] for a in axes), indexing="ij"), axis=0).ravel()
     size, chart = manifold.upper - manifold.lower, manifold.whole()
     u = manifold.lower[None, :] + size[None, :] * jnp.asarray(nodes, size.dtype)
-    elements = jnp.exp(jax.vmap(lambda v: log_volume(chart, v))(u))
-    return jax.vmap(manifold.embedding)(u), elements * jnp.asarray(weights, size.dtype) * jnp.prod(size)
+    # In blocks, because the derivatives of an image at so many nodes would take gigabytes.
+    chunk = max(64, 2**20 // manifold.ambient_dim)
+    points, elements = chunked_map(lambda v: (chart.embed(v), jnp.exp(log_volume(chart, v))), u, chunk)
+    return points, elements * jnp.asarray(weights, size.dtype) * jnp.prod(size)
+
+
+@eqx.filter_jit
+def _volume(manifold: Parametrised, order: int) -> Scalar:
+    # A program of its own, which does not make the points.
+    return jnp.sum(_nodes(manifold, order)[1])
 
 
 def _rule(order: int, end: Ends) -> tuple[np.ndarray, np.ndarray]:
