@@ -30,6 +30,16 @@ from manifold_diffusion.geometry.geodesic import (
     second_form,
     transport,
 )
+from manifold_diffusion.geometry.hidden import HiddenManifold, hidden_manifold
+from manifold_diffusion.geometry.image import (
+    Blobs,
+    BlurredBlocks,
+    BlurredEllipse,
+    RenderedShape,
+    blurred_bar,
+    blurred_corner,
+    image_manifold,
+)
 from manifold_diffusion.geometry.level_set import Certified, LevelSet, from_equations
 from manifold_diffusion.geometry.manifold import (
     AbstractChart,
@@ -63,6 +73,9 @@ from manifold_diffusion.geometry.torus import Torus
 __all__ = [
     "AbstractChart",
     "AbstractManifold",
+    "Blobs",
+    "BlurredBlocks",
+    "BlurredEllipse",
     "Certified",
     "Charted",
     "Ellipsoid",
@@ -70,13 +83,17 @@ __all__ = [
     "Estimate",
     "EstimatedAtlas",
     "FourierCurve",
+    "HiddenManifold",
     "HoelderCurve",
     "HoelderSurface",
     "LevelSet",
     "Parametrised",
     "PolynomialChart",
+    "RenderedShape",
     "Sphere",
     "Torus",
+    "blurred_bar",
+    "blurred_corner",
     "checked_projection",
     "christoffel",
     "default_neighbours",
@@ -90,6 +107,8 @@ __all__ = [
     "from_points",
     "gauss_curvature",
     "geodesic_distance",
+    "hidden_manifold",
+    "image_manifold",
     "jacobian",
     "klein_bottle",
     "log_volume",
