@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from manifold_diffusion import estimators, geometry, measures, processes, samplers, scores
-from tests import oracles
+from tests import catalogue_groups, catalogue_shapes, oracles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,7 @@ class ManifoldEntry:
     rounding             float32 error of a projection in units of eps times the extent; more where a parameter that
                          runs to 2 pi is found first, where distances are compared (a foot is found to sqrt(eps d) at
                          the distance d), and where neighbours may change
+    slow                 its laws are run on demand, with -m slow; it has quick tests of its own
     """
 
     make: Callable[[], Any]
@@ -58,6 +59,7 @@ class ManifoldEntry:
     tolerance: float = 1e-10
     curvature_tolerance: float = 1e-7
     rounding: float = 50.0
+    slow: bool = False
 
 
 def uniform_dense(manifold, count=40_000):
@@ -375,6 +377,7 @@ MANIFOLDS = {
     "atlas of a torus": estimated(TORUS, 4000, 3, tolerance=1e-3, chart_radius=0.05),
 }
 
+MANIFOLDS |= catalogue_groups.manifolds() | catalogue_shapes.manifolds()
 
 # Measures
 
@@ -403,6 +406,23 @@ def make_kernel_mixture():
     return measures.KernelMixture(centres, covariances, uniform_share=0.2)
 
 
+def make_mixture():
+    """Laws of two kinds on the sphere."""
+    law = measures.WrappedNormal(geometry.Sphere(2), DIAGONAL, [[0.1, 0.05], [0.05, 0.15]])
+    return measures.Mixture([law, measures.Uniform(geometry.Sphere(2))], [2, 1])
+
+
+def make_push_forward():
+    """The uniform law of the sphere stretched onto an ellipsoid: not uniform there."""
+    axes = np.array(AXES[2])
+    return measures.PushForward(
+        measures.Uniform(geometry.Sphere(2)),
+        lambda x: x * jnp.asarray(axes, x.dtype),
+        lambda y: y / jnp.asarray(axes, y.dtype),
+        geometry.Ellipsoid(AXES[2]),
+    )
+
+
 MEASURES = {
     "uniform on a torus": MeasureEntry(lambda: measures.Uniform(geometry.Torus(1.0, 0.4)), (1.0, 0.0, 0.0)),
     "uniform on an ellipsoid": MeasureEntry(lambda: measures.Uniform(geometry.Ellipsoid(AXES[2])), DIAGONAL),
@@ -424,6 +444,19 @@ MEASURES = {
     "von Mises": MeasureEntry(lambda: measures.VonMisesFisher([0.0, 1.0], 4.0), (0.0, 1.0), 8192),
     "kernel mixture": MeasureEntry(make_kernel_mixture, DIAGONAL, 128),
     "von Mises-Fisher": MeasureEntry(lambda: measures.VonMisesFisher(DIAGONAL, 10.0), DIAGONAL, 400),
+    "Kent": MeasureEntry(lambda: measures.Kent(DIAGONAL, (0.0, 1.0, 0.0), 8.0, 3.0), DIAGONAL, 200),
+    # Infinite at the antipode, which slows its quadrature.
+    "wrapped normal": MeasureEntry(
+        lambda: measures.WrappedNormal(geometry.Sphere(2), DIAGONAL, [[0.4, 0.2], [0.2, 1.2]]), DIAGONAL, 256, 2e-3
+    ),
+    "heat kernel on a sphere": MeasureEntry(
+        lambda: measures.HeatKernel(geometry.Sphere(2), DIAGONAL, 0.4), DIAGONAL, 200
+    ),
+    "heat kernel on a flat torus": MeasureEntry(
+        lambda: measures.HeatKernel(geometry.flat_torus(1.0, 0.5), (1.0, 0.0, 0.0, 0.5), 0.3), (0.48, 0.36, 0.64, 0.48)
+    ),
+    "mixture": MeasureEntry(make_mixture, DIAGONAL, 200),
+    "push-forward": MeasureEntry(make_push_forward, DIAGONAL, 200),
 }
 
 # Noisings, scores, steps
@@ -438,6 +471,17 @@ def cloud(size=200):
     return jnp.asarray(points, dtype=float)
 
 
+def tilted_circle():
+    """A unit circle in R^3."""
+    return geometry.Embedded(geometry.Sphere(1), np.array([[1.0, 0.0], [0.0, 0.6], [0.0, 0.8]]))
+
+
+def make_monte_carlo_score():
+    """Always with random numbers in single precision: those in double precision are others."""
+    with jax.enable_x64(False):
+        return scores.MonteCarloScore(measures.Uniform(tilted_circle()), 64, jax.random.key(5))
+
+
 SCORES = {
     "kernel": lambda: scores.KernelScore(cloud()),
     "weighted kernel": lambda: scores.KernelScore(cloud(), jnp.linspace(0.5, 1.5, 200)),
@@ -445,6 +489,8 @@ SCORES = {
     "estimated projection": lambda: scores.ProjectionScore(geometry.fit_atlas(cloud(), 1, 2)),
     "von Mises-Fisher": lambda: scores.VonMisesFisherScore(jnp.array([0.0, 0.6, 0.8]), 3.0),
     "population": lambda: scores.population_score(geometry.Torus(), lambda x: x[0], 96),
+    "adaptive": lambda: scores.adaptive_score(tilted_circle(), lambda x: x[0], tolerance=1e-10),
+    "Monte Carlo": make_monte_carlo_score,
     "switch": lambda: scores.switch(scores.ProjectionScore(geometry.Torus()), scores.KernelScore(cloud()), 0.3),
     "from a denoiser": lambda: scores.from_denoiser(scores.KernelScore(cloud()).denoise),
 }
@@ -480,6 +526,7 @@ OTHERS = {
     "geometry": {
         "AbstractChart",
         "AbstractManifold",
+        "AbstractRiemannian",
         "Blobs",
         "BlurredBlocks",
         "BlurredEllipse",
@@ -497,6 +544,7 @@ OTHERS = {
         "figure_eight_knot",
         "fit_atlas",
         "fit_chart",
+        "flat_torus",
         "from_embedding",
         "from_equations",
         "from_points",
@@ -504,24 +552,34 @@ OTHERS = {
         "geodesic_distance",
         "hidden_manifold",
         "image_manifold",
+        "intrinsic_christoffel",
+        "intrinsic_geodesic",
+        "intrinsic_ricci",
+        "intrinsic_riemann",
+        "intrinsic_scalar",
+        "intrinsic_transport",
         "jacobian",
         "klein_bottle",
         "log_volume",
         "logarithm",
         "mean_curvature_vector",
+        "metric_of",
         "metric_tensor",
         "moebius_band",
         "monomial_count",
         "nearest_coordinates",
         "normal_frame",
         "principal_curvatures",
+        "quaternion_from_rotation",
         "random_frame",
         "reach_estimate",
         "ricci_tensor",
         "riemann_tensor",
+        "rotation_from_quaternion",
         "scalar_curvature",
         "second_form",
         "second_fundamental_form",
+        "sectional_curvature",
         "shape_operator",
         "surface_of_revolution",
         "swiss_roll",
@@ -531,7 +589,20 @@ OTHERS = {
         "trefoil",
         "volume_estimate",
     },
-    "measures": {"AbstractMeasure", "Choice", "adaptive_kernel_mixture", "draw", "jump", "kink", "log_densities"},
+    "measures": {
+        "AbstractMeasure",
+        "Choice",
+        "Normaliser",
+        "ShortTime",
+        "adaptive_kernel_mixture",
+        "draw",
+        "jump",
+        "kink",
+        "log_densities",
+        "log_heat_kernel",
+        "normaliser",
+        "short_time_heat_kernel",
+    },
     "processes": {
         "SDE",
         "AbstractNoising",
@@ -544,7 +615,7 @@ OTHERS = {
         "reverse",
         "time_of",
     },
-    "scores": {"denoiser", "from_denoiser", "population_score", "switch"},
+    "scores": {"Bounded", "Estimated", "adaptive_score", "denoiser", "from_denoiser", "population_score", "switch"},
     "samplers": {"Step", "generate", "integrate"},
     "estimators": {"GaussianPrior", "Prior", "gaussian_prior", "reverse_diffusion", "switching_noise_level"},
 }

@@ -1,5 +1,8 @@
 """Closed forms and numerical integrals that the laws are checked against; numpy and scipy, nothing of the package."""
 
+import math
+from decimal import Decimal, localcontext
+
 import numpy as np
 from scipy import optimize, special
 
@@ -128,6 +131,43 @@ def torus_curvatures(major, minor):
 def sphere_curvatures(radius):
     """x -> (outward normal, k copies of -1/R)."""
     return lambda x: (x / np.linalg.norm(x), np.full(len(x) - 1, -1 / radius))
+
+
+def sphere_heat_kernel(dim, height, tau):
+    """log of the heat kernel of the unit sphere S^k at the height u = cos(theta) and the time tau.
+
+    sum_l d_l e^{-l (l + k - 1) tau / 2} G_l(u) / |S^k|, d_l the number of harmonics and G_l Gegenbauer's polynomial
+    with G_l(1) = 1. In decimals, as the terms cancel down to e^{-pi^2 / (2 tau)}.
+    """
+    with localcontext() as context:
+        context.prec = int(60 + 3 / tau)
+        u, decay = Decimal(height), (-Decimal(tau) / 2).exp()
+        before, now, total, l = Decimal(1), Decimal(height), Decimal(1), 1
+        while True:
+            count = Decimal(2) if dim == 1 else Decimal((2 * l + dim - 1) * math.comb(l + dim - 2, l)) / (dim - 1)
+            weight = count * decay ** (l * (l + dim - 1))
+            if weight < Decimal(10) ** (3 - context.prec):
+                return float(total.ln()) - np.log(unit_sphere_area(dim))
+            total += weight * now
+            before, now = now, ((2 * l + dim - 1) * u * now - l * before) / (l + dim - 1)
+            l += 1
+
+
+def rotation_heat_kernel(half_angle_cosine, time):
+    """log of the heat kernel of SO(3), by Peter and Weyl's sum over characters.
+
+    sum_l (2 l + 1) e^{-l (l + 1) t / 4} U_{2 l}(cos(w / 2)) / (16 sqrt 2 pi^2): Frobenius' metric is twice that of |w|.
+    """
+    with localcontext() as context:
+        context.prec = int(60 + 6 / time)
+        u, decay = Decimal(half_angle_cosine), (-Decimal(time) / 4).exp()
+        even, odd, total, l = Decimal(1), 2 * Decimal(half_angle_cosine), Decimal(0), 0
+        while (weight := (2 * l + 1) * decay ** (l * (l + 1))) > Decimal(10) ** (3 - context.prec):
+            total += weight * even
+            even = 2 * u * odd - even
+            odd = 2 * u * even - odd
+            l += 1
+        return float(total.ln()) - np.log(16 * np.sqrt(2) * np.pi**2)
 
 
 def distance_to_curve(at, x, nodes=4000):

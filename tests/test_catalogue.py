@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import pytest
 
 from manifold_diffusion.geometry import AbstractChart
-from tests import catalogue
+from tests import catalogue, catalogue_riemannian
 
 
 @functools.cache
 def entries(folder):
     """The names of the classes (or functions) that the entries of a folder are made of."""
     made = {
-        "geometry": [entry.make() for entry in catalogue.MANIFOLDS.values()],
+        "geometry": [
+            entry.make() for entry in (*catalogue.MANIFOLDS.values(), *catalogue_riemannian.RIEMANNIAN.values())
+        ],
         "measures": [entry.make() for entry in catalogue.MEASURES.values()],
         "processes": [make() for make in catalogue.NOISINGS.values()],
         "scores": [make() for make in catalogue.SCORES.values()],

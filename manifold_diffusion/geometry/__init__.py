@@ -21,6 +21,7 @@ from manifold_diffusion.geometry.curve import FourierCurve, HoelderCurve
 from manifold_diffusion.geometry.ellipsoid import Ellipsoid
 from manifold_diffusion.geometry.embedded import Embedded, random_frame
 from manifold_diffusion.geometry.embedding import from_embedding
+from manifold_diffusion.geometry.euclidean import Euclidean
 from manifold_diffusion.geometry.extent import Estimate, reach_estimate, volume_estimate
 from manifold_diffusion.geometry.foot import checked_projection
 from manifold_diffusion.geometry.geodesic import (
@@ -30,7 +31,9 @@ from manifold_diffusion.geometry.geodesic import (
     second_form,
     transport,
 )
+from manifold_diffusion.geometry.grassmann import Grassmann
 from manifold_diffusion.geometry.hidden import HiddenManifold, hidden_manifold
+from manifold_diffusion.geometry.hyperbolic import Hyperboloid, PoincareBall
 from manifold_diffusion.geometry.image import (
     Blobs,
     BlurredBlocks,
@@ -56,6 +59,25 @@ from manifold_diffusion.geometry.manifold import (
     tangent_frame,
 )
 from manifold_diffusion.geometry.parametrised import Parametrised
+from manifold_diffusion.geometry.positive import LogEuclideanMatrices, PositiveMatrices
+from manifold_diffusion.geometry.product import Product, flat_torus
+from manifold_diffusion.geometry.riemannian import (
+    AbstractRiemannian,
+    intrinsic_christoffel,
+    intrinsic_geodesic,
+    intrinsic_ricci,
+    intrinsic_riemann,
+    intrinsic_scalar,
+    intrinsic_transport,
+    metric_of,
+    sectional_curvature,
+)
+from manifold_diffusion.geometry.rotation import (
+    SpecialEuclidean,
+    SpecialOrthogonal,
+    quaternion_from_rotation,
+    rotation_from_quaternion,
+)
 from manifold_diffusion.geometry.shapes import (
     double_torus,
     figure_eight_knot,
@@ -67,12 +89,14 @@ from manifold_diffusion.geometry.shapes import (
     trefoil,
 )
 from manifold_diffusion.geometry.sphere import Sphere
+from manifold_diffusion.geometry.stiefel import Stiefel
 from manifold_diffusion.geometry.surface import HoelderSurface
 from manifold_diffusion.geometry.torus import Torus
 
 __all__ = [
     "AbstractChart",
     "AbstractManifold",
+    "AbstractRiemannian",
     "Blobs",
     "BlurredBlocks",
     "BlurredEllipse",
@@ -82,15 +106,25 @@ __all__ = [
     "Embedded",
     "Estimate",
     "EstimatedAtlas",
+    "Euclidean",
     "FourierCurve",
+    "Grassmann",
     "HiddenManifold",
     "HoelderCurve",
     "HoelderSurface",
+    "Hyperboloid",
     "LevelSet",
+    "LogEuclideanMatrices",
     "Parametrised",
+    "PoincareBall",
     "PolynomialChart",
+    "PositiveMatrices",
+    "Product",
     "RenderedShape",
+    "SpecialEuclidean",
+    "SpecialOrthogonal",
     "Sphere",
+    "Stiefel",
     "Torus",
     "blurred_bar",
     "blurred_corner",
@@ -102,6 +136,7 @@ __all__ = [
     "figure_eight_knot",
     "fit_atlas",
     "fit_chart",
+    "flat_torus",
     "from_embedding",
     "from_equations",
     "from_points",
@@ -109,24 +144,34 @@ __all__ = [
     "geodesic_distance",
     "hidden_manifold",
     "image_manifold",
+    "intrinsic_christoffel",
+    "intrinsic_geodesic",
+    "intrinsic_ricci",
+    "intrinsic_riemann",
+    "intrinsic_scalar",
+    "intrinsic_transport",
     "jacobian",
     "klein_bottle",
     "log_volume",
     "logarithm",
     "mean_curvature_vector",
+    "metric_of",
     "metric_tensor",
     "moebius_band",
     "monomial_count",
     "nearest_coordinates",
     "normal_frame",
     "principal_curvatures",
+    "quaternion_from_rotation",
     "random_frame",
     "reach_estimate",
     "ricci_tensor",
     "riemann_tensor",
+    "rotation_from_quaternion",
     "scalar_curvature",
     "second_form",
     "second_fundamental_form",
+    "sectional_curvature",
     "shape_operator",
     "surface_of_revolution",
     "swiss_roll",

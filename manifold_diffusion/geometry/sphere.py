@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import dot, safe_norm
+from manifold_diffusion._small_matrices import arctangent_quotient, sine_quotient
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
 from manifold_diffusion.geometry.unit_sphere import complement, log_sphere_area, sphere_quadrature
@@ -65,8 +66,20 @@ class Sphere(AbstractManifold):
     def log(self, x: Point, y: Point) -> Point:
         """The velocity at x of the shortest geodesic to y (y not antipodal)."""
         across = self.tangent(x, y - x)
-        size = safe_norm(across)
-        return across * jnp.where(size > 0, self.distance(x, y) / jnp.where(size > 0, size, 1.0), 1.0)
+        below, above = jnp.sum((x - y) ** 2), jnp.sum((x + y) ** 2)
+        near = below < above
+        # tan^2(t/2), in which t / sin t has no special point at 0.
+        squared = jnp.where(near, below / jnp.where(near, above, 1.0), 0.0)
+        size = jnp.where(near, 1.0, safe_norm(across))
+        far = jnp.where(size > 0, self.distance(x, y) / jnp.where(size > 0, size, 1.0), 1.0)
+        return across * jnp.where(near, (1 + squared) * arctangent_quotient(squared), far)
+
+    def log_exp_volume(self, x: Point, v: Point) -> Scalar:
+        """The log of Riemannian volume at exp_x(v) per unit volume of the tangent space: (k - 1) log(sin t / t), t =
+        |v| / R.
+        """
+        squared = jnp.sum(v * v) / self.radius.astype(x.dtype) ** 2
+        return (self.dim - 1) * jnp.log(jnp.abs(sine_quotient(squared)))
 
     def volume(self) -> Scalar:
         return jnp.exp(log_sphere_area(self.dim)) * self.radius**self.dim

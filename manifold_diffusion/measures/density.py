@@ -1,15 +1,19 @@
 """Uniform measures, and any density with respect to volume, sampled by rejection with a checked bound."""
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import rejection
-from manifold_diffusion._types import Key, Point, Scalar
+from manifold_diffusion._numerics import chunked_map, rejection
+from manifold_diffusion._types import Key, Point, Points, Scalar
 from manifold_diffusion.geometry import AbstractManifold
-from manifold_diffusion.measures.measure import AbstractMeasure
+from manifold_diffusion.geometry.manifold import as_module
+from manifold_diffusion.measures.measure import AbstractMeasure, draw
 
 
 class Uniform(AbstractMeasure):
@@ -24,13 +28,39 @@ class Uniform(AbstractMeasure):
         return -jnp.log(self.manifold.volume()).astype(x.dtype)
 
 
+class Normaliser(NamedTuple):
+    """log int exp(log_weight) dvol by Monte Carlo, and the standard error of that logarithm."""
+
+    log_value: Scalar
+    standard_error: Scalar
+
+
+def normaliser(
+    manifold: AbstractManifold, log_weight: Callable[[Point], Scalar], key: Key, size: int = 100_000
+) -> Normaliser:
+    """The normaliser of a density on a manifold of any dimension, from `size` uniform points.
+
+    log(vol mean(w)), w = exp(log_weight), with the standard error std(w) / (mean(w) sqrt(size)): small where the weight
+    is spread over much of the manifold. An error of many percent is itself uncertain.
+    """
+    logs = _log_weights(as_module(log_weight), draw(manifold.uniform, key, size))
+    log_mean = jax.scipy.special.logsumexp(logs) - math.log(size)
+    spread = jnp.std(jnp.exp(logs - log_mean), ddof=1)
+    return Normaliser(log_mean + jnp.log(manifold.volume()), spread / math.sqrt(size))
+
+
+@eqx.filter_jit
+def _log_weights(log_weight: Callable[[Point], Scalar], xs: Points) -> Float[Array, " n"]:
+    return chunked_map(log_weight, xs, 64 * 1024)
+
+
 class Density(AbstractMeasure):
     """The probability measure proportional to exp(log_weight(x)) dvol(x), where log_weight <= log_bound.
 
     Sampling is rejection from the uniform measure, hence exact; the bound is checked at every proposal, and a violation
     raises. The normaliser is by `manifold.quadrature(order)` (k <= 2): spectrally accurate for smooth weights; for
-    weights with jumps O(1/order), so pass `log_normaliser` where it is known. Above k = 2 it must be passed, or only
-    ratios of densities are known.
+    weights with jumps O(1/order), so pass `log_normaliser` where it is known. Above k = 2 it must be passed; it may be
+    an estimate by `normaliser`, whose standard error is then one of every log density.
     """
 
     manifold: AbstractManifold
@@ -43,7 +73,7 @@ class Density(AbstractMeasure):
         manifold: AbstractManifold,
         log_weight: Callable[[Point], Scalar],
         log_bound: float | Scalar,
-        log_normaliser: float | Scalar | None = None,
+        log_normaliser: float | Scalar | Normaliser | None = None,
         order: int = 512,
     ):
         self.manifold, self.log_weight = manifold, log_weight
@@ -51,6 +81,8 @@ class Density(AbstractMeasure):
         if log_normaliser is None:
             points, weights = manifold.quadrature(order)
             log_normaliser = jax.scipy.special.logsumexp(jax.vmap(log_weight)(points), b=weights)
+        if isinstance(log_normaliser, Normaliser):
+            log_normaliser = log_normaliser.log_value
         self.log_normaliser = jnp.asarray(log_normaliser, dtype=float)
 
     def sample(self, key: Key) -> Point:

@@ -21,14 +21,18 @@ from tests.catalogue import MANIFOLDS
 POINTS, DRAWN = 16, 20_000
 EXACT, ROUNDED = 1e-10, 1e-4
 
-every_manifold = pytest.mark.parametrize("entry", MANIFOLDS.values(), ids=MANIFOLDS)
-known = {name: entry for name, entry in MANIFOLDS.items() if entry.exact}
-every_known_manifold = pytest.mark.parametrize("entry", known.values(), ids=known)
-smooth = {name: entry for name, entry in MANIFOLDS.items() if entry.smooth}
-every_smooth_manifold = pytest.mark.parametrize("entry", smooth.values(), ids=smooth)
+
+def every(entries):
+    """One test for each entry, marked slow where the entry is."""
+    cases = [pytest.param(each, marks=pytest.mark.slow) if each.slow else each for each in entries.values()]
+    return pytest.mark.parametrize("entry", cases, ids=entries)
+
+
+every_manifold = every(MANIFOLDS)
+every_known_manifold = every(known := {name: entry for name, entry in MANIFOLDS.items() if entry.exact})
+every_smooth_manifold = every({name: entry for name, entry in MANIFOLDS.items() if entry.smooth})
+every_manifold_with_quadrature = every({name: entry for name, entry in known.items() if entry.quadrature})
 in_both_precisions = pytest.mark.parametrize("dtype", ["float64", "float32"])
-integrable = {name: entry for name, entry in known.items() if entry.quadrature}
-every_manifold_with_quadrature = pytest.mark.parametrize("entry", integrable.values(), ids=integrable)
 
 
 def keys(count, seed=0):
@@ -356,7 +360,7 @@ def test_total_curvature_is_topological(entry, x64):
         return gauss / jnp.exp(2 * geometry.log_volume(chart, u))
 
     total = jnp.sum(jax.jit(lambda xs: jax.lax.map(curvature, xs, batch_size=1024))(points) * weights)
-    np.testing.assert_allclose(total, entry.total_curvature, atol=1e-6)
+    np.testing.assert_allclose(total, entry.total_curvature, atol=max(1e-6, entry.quadrature_tolerance))
 
 
 # Volume, quadrature, reach, uniform laws
@@ -374,8 +378,10 @@ def test_quadrature_integrates(entry, x64):
     """Its weights add up to the volume, its nodes lie on the manifold, and refining it changes no integral."""
     manifold = entry.make()
     coarse, fine = (manifold.quadrature(order) for order in (entry.quadrature, 2 * entry.quadrature))
-    np.testing.assert_allclose(jnp.sum(fine[1]), entry.volume(), rtol=entry.quadrature_tolerance)
-    assert np.all(np.asarray(fine[1]) > 0)
+    if entry.volume is not None:
+        np.testing.assert_allclose(jnp.sum(fine[1]), entry.volume(), rtol=entry.quadrature_tolerance)
+    # Nodes at which a chart has faded out weigh nothing.
+    assert np.all(np.asarray(fine[1]) >= 0)
     np.testing.assert_allclose([entry.equation(np.asarray(x)) for x in fine[0][::997]], 0, atol=EXACT * size(fine[0]))
     w = np.asarray(jax.random.normal(jax.random.key(2), (manifold.ambient_dim,))) / size(fine[0])
     integrals = [float(np.sum(np.exp(np.asarray(x) @ w) * np.asarray(weight))) for x, weight in (coarse, fine)]
@@ -408,6 +414,20 @@ def test_uniform_points_fill_cells_in_proportion_to_their_volume(entry):
         p = parameter(x)
         assert np.all((p > -1e-3) & (p < 1 + 1e-3))
         counts = np.histogram(np.clip(p, 0, 1), bins=40, range=(0, 1))[0]
+        assert stats.chisquare(counts).pvalue > 1e-4
+
+
+@pytest.mark.slow
+@every_known_manifold
+def test_a_million_uniform_points_fill_cells_in_proportion_to_their_volume(entry):
+    """The same at 10^6 draws, at which a bias of a percent in any of 40 cells shows."""
+    if not entry.uniform_parameters:
+        pytest.skip("no parameter with a known law")
+    manifold = entry.make()
+    draws = [entry.draw(manifold, keys(50_000, seed)) for seed in range(100, 120)]
+    x = np.concatenate([np.asarray(each, float) for each in draws])
+    for parameter in entry.uniform_parameters:
+        counts = np.histogram(np.clip(parameter(x), 0, 1), bins=40, range=(0, 1))[0]
         assert stats.chisquare(counts).pvalue > 1e-4
 
 
