@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         samplers,
         scores,
         studies,
+        testing,
     )
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __all__ = [
     "samplers",
     "scores",
     "studies",
+    "testing",
 ]
 
 
