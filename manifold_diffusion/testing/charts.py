@@ -1,7 +1,8 @@
 """Charts checked, at places in their domain and where a search between these ends."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,8 @@ from manifold_diffusion.testing.report import Report, judged
 _ROUNDS, _TRIES = 32, 64
 
 
-class _Options(NamedTuple):
+@dataclass(frozen=True)
+class _Options:
     coordinates: np.ndarray
     key: Any
     manifold: Any
@@ -53,6 +55,7 @@ def check_chart(
     budget     raises the budgets that are relative, or replaces those of the laws it names
     skip       names of laws
     """
+    __tracebackhide__ = True
     places = np.asarray(coordinates, np.float64)
     if places.ndim != 2 or len(places) < 2:
         raise ValueError(f"coordinates must be (n, k) with at least two rows, got shape {places.shape}")

@@ -1,6 +1,7 @@
 """Estimators checked, (key, data) -> sampler: what they fit, twice, to the data in another order, and rotated."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,8 @@ from manifold_diffusion.testing.report import Report, judged
 from manifold_diffusion.testing.samplers import seen_of
 
 
-class _Options(NamedTuple):
+@dataclass(frozen=True)
+class _Options:
     data: np.ndarray
     measure: Any
     manifold: Any
@@ -56,6 +58,7 @@ def check_estimator(
     budget     raises the budgets that are relative, or replaces those of the laws it names
     skip       names of laws
     """
+    __tracebackhide__ = True
     points = np.asarray(data, np.float64)
     if points.ndim != 2 or len(points) < 2:
         raise ValueError(f"data must be (n, d) with at least two rows, got shape {points.shape}")

@@ -1,6 +1,7 @@
 """Manifolds checked: points are put near them by ambient noise, so that no law rests on the manifold's own normals."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,8 @@ MANIFOLD_LAWS = (*STRUCTURE_LAWS, *POINT_LAWS, *volume.VOLUME_LAWS, *geodesic.GE
 _CANDIDATES = 1024
 
 
-class _Options(NamedTuple):
+@dataclass(frozen=True)
+class _Options:
     points: Any
     key: Any
     count: int
@@ -67,6 +69,7 @@ def check_manifold(
     budget     raises the budgets that are relative, or replaces those of the laws it names
     skip       names of laws
     """
+    __tracebackhide__ = True
     skipped = require_names(MANIFOLD_LAWS, budget, skip)
     key = jax.random.key(0) if key is None else key
     options = _Options(points, key, count, draws, distance, order, skipped)
@@ -82,19 +85,19 @@ class _Raised(Exception):
 def _seen(each: Made, options: _Options) -> Seen:
     with within(each):
         manifold, dtype, seen = each.subject, each.dtype, Seen(each.dtype)
-        dims = [getattr(manifold, name, None) for name in ("dim", "ambient_dim")]
-        if not all(isinstance(dim, int) for dim in dims):
-            words = f"dim and ambient_dim must be ints, got {dims[0]} and {dims[1]}"
+        k, d = (getattr(manifold, name, None) for name in ("dim", "ambient_dim"))
+        if not isinstance(k, int) or not isinstance(d, int):
+            words = f"dim and ambient_dim must be ints, got {k} and {d}"
             seen["troubles"] = {law.name: {"dim": words} if law.name == "answers" else {} for law in STRUCTURE_LAWS}
             return seen.stop("dim")
-        seen["dim"] = dims[0]
+        seen["dim"] = k
         volume.look(seen, each, options.key, options.draws, options.order, options.skip)
-        raw = _points(seen, options, dims[1])
+        raw = _points(seen, options, d)
         seen.extent = float(np.max(np.abs(raw)))
         directions = generator(options.key).standard_normal((4, *raw.shape))
         directions = rounded(directions / np.linalg.norm(directions, axis=-1, keepdims=True), dtype)
         cases = tuple(jnp.asarray(a, dtype) for a in (raw, directions[0]))
-        taken = examine(seen, manifold, _methods(cases, *dims, dtype))
+        taken = examine(seen, manifold, _methods(cases, k, d, dtype))
         if "project" not in seen.sound:
             return seen.stop("project")
         try:

@@ -1,6 +1,7 @@
 """Measures checked: samples and density against one another, by quadrature where the manifold has one."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,8 @@ from manifold_diffusion.testing.statistic import compare_with_nodes, compare_wit
 _LOOKED_AT = 256
 
 
-class _Options(NamedTuple):
+@dataclass(frozen=True)
+class _Options:
     key: Any
     count: int
     order: int | None
@@ -58,6 +60,7 @@ def check_measure(
     budget     raises the budgets that are relative, or replaces those of the laws it names
     skip       names of laws
     """
+    __tracebackhide__ = True
     skipped = require_names(MEASURE_LAWS, budget, skip)
     options = _Options(jax.random.key(0) if key is None else key, count, order)
     objects = [made(measure, precision, "log_density") for precision in precisions(dtype)]

@@ -6,6 +6,7 @@ share it. An object that is no pytree, or cannot be traced itself, is a constant
 
 import contextlib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ import numpy as np
 
 from manifold_diffusion.testing import methods
 from manifold_diffusion.testing.law import ABSENT, EXACT, Seen, Unseen
+
+_RAISED = re.compile(r"^(?:\w+\.)*_?(\w*(?:Error|Exception): )")
 
 
 class Look(NamedTuple):
@@ -215,8 +218,13 @@ def attempt(seen: Seen, subject: Any, name: str, value: Callable[[], Any]) -> No
 
 
 def first_line(error: BaseException) -> str:
-    """`TypeName: the first line of its message`."""
+    """`TypeName: the first line of its message`; of an error raised inside a program, which comes as a traceback, what
+    that says at its end.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    inside = [line for line in lines if _RAISED.match(line)]
+    if inside and any("Traceback" in line or "inside of JIT" in line for line in lines):
+        return _RAISED.sub(r"\1", inside[-1])[:200]
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
 
 

@@ -111,6 +111,7 @@ def _cells(f: Finding | None) -> str:
 
 def judged(subject: str, laws: Sequence[Law], seen: Iterable[Seen], budget: Budget, skip: Sequence[str]) -> Report:
     """The report on all the laws in all that was seen; `BrokenLaws` if one is broken."""
+    __tracebackhide__ = True  # so that pytest shows the line of the test
     with np.errstate(all="ignore"):
         findings = tuple(_finding(law, each, budget, skip) for each in seen for law in laws)
     report = Report(subject, findings)
@@ -132,7 +133,8 @@ def _finding(law: Law, seen: Seen, budget: Budget, skip: Sequence[str]) -> Findi
         return replace(blank, outcome="not evaluated", words="nothing to look at")
     scale = seen.extent if law.unit == "extent" else 1.0
     allowed = scale * _budget(law, seen.dtype, budget) + found.slack
-    exceed, finite = ~(errors <= allowed), np.isfinite(errors)
+    finite = np.isfinite(errors)
+    exceed = ~(finite & (errors <= allowed))
     worst = int(np.argmax(errors)) if finite.all() else int(np.argmin(finite))
     words = found.words if isinstance(found.words, str) else found.words[worst]
     return Finding(

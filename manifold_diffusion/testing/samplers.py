@@ -53,6 +53,7 @@ def check_sampler(
     budget     raises the budgets that are relative, or replaces those of the laws it names
     skip       names of laws
     """
+    __tracebackhide__ = True
     skipped = require_names(SAMPLER_LAWS, budget, skip)
     key = jax.random.key(0) if key is None else key
     objects = [made(sampler, precision) for precision in precisions(dtype)]
@@ -98,7 +99,8 @@ def _comparison(seen: Seen, measure: Any, key: Any) -> Found:
     x, there = seen["points"], Seen(seen.dtype)
     attempt(there, measure.manifold, "quadrature", lambda: nodes_of(measure, seen.dtype, None))
     if "quadrature" in there:
-        return compare_with_nodes(x, *there["quadrature"], seen.dtype)
+        nodes, mass = there["quadrature"]
+        return compare_with_nodes(x, nodes, mass, seen.dtype)
     return compare_with_sample(x, drawn(measure, SAMPLE, key, 4 * len(x)), seen.dtype)
 
 

@@ -1,6 +1,7 @@
 """Scores checked, (x, sigma) -> grad log p_sigma(x): at data with noise of every level, and near a manifold."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,8 @@ _LEVELS = tuple(10.0**e for e in (-2, -1.5, -1, -0.5, 0, 1, 2))
 _NEAR = (1.0, 0.5, 0.25)
 
 
-class _Options(NamedTuple):
+@dataclass(frozen=True)
+class _Options:
     points: Any
     data: Any
     manifold: Any
@@ -73,6 +75,7 @@ def check_score(
     budget         raises the budgets that are relative, or replaces those of the laws it names
     skip           names of laws
     """
+    __tracebackhide__ = True
     skipped = require_names(SCORE_LAWS, budget, skip)
     if points is None and data is None and manifold is None:
         raise ValueError("check_score needs points=, data= or manifold= to know where to look")

@@ -89,3 +89,9 @@ def test_laws_have_names_of_their_own_and_all_that_is_said_of_them():
             assert len({law.name for law in laws}) == len(laws)
             assert all(law.statement and law.hint and "\n" not in law.hint for law in laws)
             assert all(set(law.budget) == {"float64", "float32"} for law in laws)
+
+
+def test_an_oracle_that_knows_nothing_does_not_excuse_what_is_not_finite():
+    found = Found(np.asarray([np.inf]), slack=np.inf)
+    with pytest.raises(testing.BrokenLaws):
+        report([law(find=lambda seen: found)])

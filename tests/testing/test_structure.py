@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from manifold_diffusion import testing
+from manifold_diffusion.testing.law import Seen
+from manifold_diffusion.testing.observe import attempt
 from tests.testing.complaints import assert_told, complaint
 
 POINTS = np.asarray([[0.3, -0.2], [1.0, 0.5], [-0.4, 0.8]])
@@ -157,3 +159,28 @@ def test_a_manifold_without_dimensions_is_told():
     names, message = complaint(testing.check_manifold, type("Bare", (), {"project": lambda self, x: x})(), POINTS)
     assert names == {"answers"}
     assert "dim and ambient_dim must be ints, got None and None" in message
+
+
+def test_what_raises_in_a_batch_alone_is_told():
+    def refuses_large_points(x, sigma):
+        return eqx.error_if(gaussian(x, sigma), jnp.sum(x * x) > 100, "too large a point")
+
+    names, message = complaint(testing.check_score, refuses_large_points, POINTS, dtype="float32")
+    assert names == {"answers"}
+    assert "compiled, raises" in message
+    assert "too large a point" in message
+
+
+def test_an_object_says_by_an_error_what_it_does_not_know():
+    def ask(error):
+        def value():
+            raise error
+
+        seen = Seen("float32")
+        attempt(seen, np.zeros(1), "sum", value)
+        return seen.missing["sum"].outcome
+
+    assert ask(NotImplementedError()) == ask(ValueError("closed surfaces only")) == "not there"
+    assert ask(AttributeError("an inner manifold has none", name="volume")) == "not there"
+    assert ask(AttributeError("a slip of the pen", name="radus")) == "broken"
+    assert ask(TypeError()) == "broken"

@@ -17,7 +17,8 @@ from manifold_diffusion.testing.observe import Look
 
 
 class Case(NamedTuple):
-    # A point y of the manifold, y - x, directions v and w of length one, another point q near y, and a length.
+    """A point y = project(x), the step x - y, directions v and w of length one, a point q near y, and a length."""
+
     y: Any
     step: Any
     v: Any

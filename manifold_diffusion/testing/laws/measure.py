@@ -31,7 +31,8 @@ def _moments(seen: Seen) -> Found:
 
 def _cells(seen: Seen) -> Found:
     rng = np.random.default_rng(0)
-    return cells(seen["points"], *seen["nodes"], rng)
+    nodes, mass = seen["nodes"]
+    return cells(seen["points"], nodes, mass, rng)
 
 
 def _finite(name: str):

@@ -55,7 +55,8 @@ def _on(points: str, foot: str):
 
 
 def _fills(seen: Seen) -> Found:
-    return compare_with_nodes(seen["uniform"], *seen["quadrature"], seen.dtype)
+    nodes, weights = seen["quadrature"]
+    return compare_with_nodes(seen["uniform"], nodes, weights, seen.dtype)
 
 
 def _federer(seen: Seen) -> Found:
