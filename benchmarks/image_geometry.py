@@ -65,6 +65,7 @@ def toy(kind: str, dim: int) -> dict:
     # Memory is about linear in the number of points, so the limit is near where the line through two sizes meets it.
     (n0, m0), (n1, m1) = ((row["size"] ** dim, row["mib"]) for row in rows)
     size, high = int((n1 + (LIMIT_MIB - m1) * (n1 - n0) / (m1 - m0)) ** (1 / dim)), None
+    low = FIRST_SIZES[dim][-1]
     for _ in range(6):
         rows.append(run("peer_toy", kind, dim, size, 1))
         high = size if rows[-1]["mib"] > LIMIT_MIB else high

@@ -379,6 +379,10 @@ MANIFOLDS = {
 
 MANIFOLDS |= catalogue_groups.manifolds() | catalogue_shapes.manifolds()
 
+# Others of their class are in the quick run.
+for _name in ("Hoelder curve 2.5", "ellipse in R^7", "Fourier ellipse", "3-ellipsoid"):
+    MANIFOLDS[_name] = dataclasses.replace(MANIFOLDS[_name], slow=True)
+
 # Measures
 
 
@@ -534,6 +538,8 @@ OTHERS = {
         "Estimate",
         "HiddenManifold",
         "RenderedShape",
+        "SpecialEuclidean",
+        "Stiefel",
         "blurred_bar",
         "blurred_corner",
         "checked_projection",

@@ -154,7 +154,7 @@ def motions(manifold, keys):
 
 
 def manifolds():
-    """The entries by name."""
+    """The entries by name that the laws are tested on whenever the tests run."""
     from tests.catalogue import ManifoldEntry, uniform_dense
 
     return {
@@ -176,6 +176,52 @@ def manifolds():
             total_curvature=0.0,
             quadrature=32,
         ),
+        "SO(3)": ManifoldEntry(
+            make=lambda: geometry.SpecialOrthogonal(3),
+            reach=np.sqrt(2),
+            equation=rotation_equation,
+            volume=lambda: volume_by_angles(lambda a: euler_rotation(a).reshape(-1, 9), EULER_BOX),
+            dense=uniform_dense,
+            uniform_parameters=ROTATION_PARAMETERS,
+            chart_radius=1.0,
+        ),
+        "Gr(3, 1)": ManifoldEntry(
+            make=lambda: geometry.Grassmann(3, 1),
+            reach=np.sqrt(0.5),
+            equation=grassmann_equation(1),
+            volume=lambda: (
+                volume_by_angles(
+                    lambda a: (sphere_at(a)[:, :, None] * sphere_at(a)[:, None, :]).reshape(-1, 9), SPHERE_BOX, 20
+                )
+                / 2
+            ),
+            uniform_parameters=(twice_the_angle, lambda x: np.sqrt(np.clip(x[:, 8], 0, 1))),
+            total_curvature=2 * np.pi,
+            quadrature=16,
+        ),
+    }
+
+
+def more_manifolds():
+    """Entries that the laws are tested on when the slow tests run, in tests/geometry/test_groups.py."""
+    from tests.catalogue import ManifoldEntry, uniform_dense
+
+    return {
+        "rotations": ManifoldEntry(
+            make=lambda: geometry.SpecialOrthogonal(3),
+            reach=np.sqrt(2),
+            equation=rotation_equation,
+            dense=uniform_dense,
+            curvatures=rotation_curvatures,
+        ),
+        "rigid motions": ManifoldEntry(
+            make=lambda: geometry.SpecialEuclidean(2),
+            reach=np.sqrt(2),
+            equation=lambda x: rotation_equation(x[:4]),
+            draw=motions,
+            dense=lambda manifold: motions(manifold, range(40_000)),
+            curvatures=lambda x: (np.array([*x[:4], 0, 0]) / np.sqrt(2), np.array([-np.sqrt(0.5), 0, 0])),
+        ),
         "sphere x circle": ManifoldEntry(
             make=lambda: geometry.Product(geometry.Sphere(2), geometry.Sphere(1, 0.5)),
             reach=0.5,
@@ -189,24 +235,6 @@ def manifolds():
             ),
             curvatures=lambda x: (np.array([*x[:3], 0, 0]), np.array([-1.0, -1.0, 0.0])),
         ),
-        "SO(3)": ManifoldEntry(
-            make=lambda: geometry.SpecialOrthogonal(3),
-            reach=np.sqrt(2),
-            equation=rotation_equation,
-            volume=lambda: volume_by_angles(lambda a: euler_rotation(a).reshape(-1, 9), EULER_BOX),
-            dense=uniform_dense,
-            uniform_parameters=ROTATION_PARAMETERS,
-            curvatures=rotation_curvatures,
-            chart_radius=1.0,
-        ),
-        "SE(2)": ManifoldEntry(
-            make=lambda: geometry.SpecialEuclidean(2),
-            reach=np.sqrt(2),
-            equation=lambda x: rotation_equation(x[:4]),
-            draw=motions,
-            dense=lambda manifold: motions(manifold, range(40_000)),
-            curvatures=lambda x: (np.array([*x[:4], 0, 0]) / np.sqrt(2), np.array([-np.sqrt(0.5), 0, 0])),
-        ),
         "St(3, 2)": ManifoldEntry(
             make=lambda: geometry.Stiefel(3, 2),
             reach=1.0,
@@ -215,21 +243,6 @@ def manifolds():
             dense=uniform_dense,
             uniform_parameters=stiefel_parameters(3),
             curvatures=stiefel_curvatures(3),
-        ),
-        "Gr(3, 1)": ManifoldEntry(
-            make=lambda: geometry.Grassmann(3, 1),
-            reach=np.sqrt(0.5),
-            equation=grassmann_equation(1),
-            volume=lambda: (
-                volume_by_angles(
-                    lambda a: (sphere_at(a)[:, :, None] * sphere_at(a)[:, None, :]).reshape(-1, 9), SPHERE_BOX, 20
-                )
-                / 2
-            ),
-            uniform_parameters=(twice_the_angle, lambda x: np.sqrt(np.clip(x[:, 8], 0, 1))),
-            curvatures=grassmann_curvatures(2),
-            total_curvature=2 * np.pi,
-            quadrature=16,
         ),
         "Gr(4, 2)": ManifoldEntry(
             make=lambda: geometry.Grassmann(4, 2),

@@ -35,16 +35,17 @@ class HyperboloidChart(AbstractChart):
 
     def coordinates(self, x: Point) -> Coordinates:
         # <F, x> = <F, x - c> in Minkowski's product, as c is orthogonal to F.
-        step = x - self.centre
+        step = _lift(x[1:], self.radius) - self.centre
         return dot(self.frame.T, step.at[0].multiply(-1))
 
 
 class Hyperboloid(AbstractRiemannian):
     """H^k of curvature K < 0 in R^{k+1}: -x_0^2 + |x'|^2 = -R^2, x_0 > 0, R = 1/sqrt(-K), x = (x_0, x').
 
-    The metric is Minkowski's product <x, y> = <x', y'> - x_0 y_0 on tangents, where it is positive. Only x' and v' are
-    read: x_0 and v_0 follow from them. Distances keep their relative accuracy for points however close; rounding of the
-    coordinates themselves moves a point at the distance r from the origin by about eps cosh(r / R) R.
+    The metric is Minkowski's product <x, y> = <x', y'> - x_0 y_0 on tangents, where it is positive. Of points
+    and tangents only x' and v' are read: x_0 and v_0 follow from them. Distances keep their relative accuracy for
+    points however close; rounding of the coordinates themselves moves a point at the distance r from the origin by
+    about eps sinh(r / R) R.
     """
 
     curvature: Scalar

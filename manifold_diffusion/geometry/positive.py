@@ -113,8 +113,7 @@ class PositiveMatrices(AbstractRiemannian):
 
 class LogEuclideanMatrices(AbstractRiemannian):
     """Symmetric positive definite n x n matrices with the metric that makes log an isometry onto the symmetric matrices
-    with <V, W> = tr(V W): flat, and cheaper than the affine-invariant one. X -> c Q X Q^T, Q orthogonal, and inversion
-    are isometries.
+    with <V, W> = tr(V W), so that it is flat. X -> c Q X Q^T, Q orthogonal, and inversion are isometries.
     """
 
     size: int = eqx.field(static=True)

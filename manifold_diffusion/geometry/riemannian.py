@@ -67,7 +67,10 @@ class AbstractRiemannian(eqx.Module):
 
     @abstractmethod
     def distance(self, x: Point, y: Point) -> Scalar:
-        """The length of the shortest geodesic; its gradient at x = y is taken as 0."""
+        """The length of the shortest geodesic; its gradient at x = y is taken as 0.
+
+        The square |log_x y|^2, by `inner`, is smooth there, and its derivatives are right to any order.
+        """
 
     @abstractmethod
     def transport(self, x: Point, y: Point, v: Point) -> Point:

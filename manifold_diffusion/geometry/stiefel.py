@@ -19,7 +19,7 @@ from manifold_diffusion.geometry.manifold import AbstractChart, AbstractManifold
 from manifold_diffusion.geometry.unit_sphere import log_sphere_area, sphere_quadrature
 
 
-class CayleyChart(AbstractChart):
+class _CayleyChart(AbstractChart):
     """(A, B) -> the first p columns of (I + W) (I - W)^{-1} in the basis [X, X'], W = [[A, -B^T], [B, 0]], A skew.
 
     With M = I - A + B^T B they are X (2 M^{-1} - I) + 2 X' B M^{-1}, which covers all but the Y for which I + X^T Y
@@ -79,8 +79,8 @@ class Stiefel(AbstractManifold):
         along = dot(X.T, V)
         return (V - dot(X, along + along.T) / 2).ravel()
 
-    def chart(self, x: Point) -> CayleyChart:
-        return CayleyChart(self.matrix(x), complement_columns(self.matrix(x)))
+    def chart(self, x: Point) -> _CayleyChart:
+        return _CayleyChart(self.matrix(x), complement_columns(self.matrix(x)))
 
     def exp(self, x: Point, v: Point) -> Point:
         """The end of the geodesic from x with velocity v: exp(V X^T - X V^T) X exp(-X^T V) (Hueper, Markina and Silva

@@ -32,10 +32,10 @@ class HeatKernel(AbstractMeasure):
     laws: tuple["_PartLaw", ...]
 
     def __init__(self, manifold: Manifold, centre, time: float | int | Scalar):
-        self.manifold = manifold  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.centre = manifold.project(jnp.asarray(centre, dtype=float))
         self.time = jnp.asarray(time, dtype=float)
         self.laws = _laws(manifold, self.time)
+        self.manifold = manifold  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.centre = manifold.project(jnp.asarray(centre, dtype=float))
 
     def sample(self, key: Key) -> Point:
         keys = jax.random.split(key, len(self.laws))

@@ -58,6 +58,7 @@ class Lineages(eqx.Module):
         return jax.scipy.special.logsumexp(self.log_heights.astype(half.dtype) + powers)
 
     def angle(self, key: Key) -> Scalar:
+        """A draw of the length of a geodesic from the centre."""
         which, where = jax.random.split(key)
         m = jax.random.categorical(which, self.log_weights).astype(self.log_weights.dtype)
         square = jax.random.beta(where, self.dim / 2, self.dim / 2 + m, dtype=self.log_weights.dtype)
@@ -149,6 +150,8 @@ class Expansion(eqx.Module):
         return log_scaled_bessel(self.dim, (math.pi * delta / self.tau.astype(delta.dtype)) ** 2)
 
     def angle(self, key: Key) -> Scalar:
+        """A draw of the length of a geodesic from the centre."""
+
         def propose(place):
             z = jax.random.normal(place, (self.dim,), self.tau.dtype)
             theta = jnp.sqrt(self.tau * jnp.sum(z * z))

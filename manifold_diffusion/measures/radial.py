@@ -44,6 +44,7 @@ class Circle(eqx.Module):
         return log_circle(2 * half, self.tau.astype(half.dtype))
 
     def angle(self, key: Key) -> Scalar:
+        """A draw of the length of a geodesic from the centre."""
         return jnp.sqrt(self.tau) * jax.random.normal(key, (), self.tau.dtype)
 
 
@@ -80,6 +81,7 @@ class Sphere3(eqx.Module):
         return log_sphere_3(2 * half, 2 * other, self.tau.astype(half.dtype))
 
     def angle(self, key: Key) -> Scalar:
+        """A draw of the length of a geodesic from the centre."""
         tau = self.tau
         short = tau <= 1.2
 

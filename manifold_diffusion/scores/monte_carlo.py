@@ -72,13 +72,13 @@ class MonteCarloScore(eqx.Module):
     def __init__(self, measure: AbstractMeasure, size: int, key: Key, radius: float | Scalar | None = None):
         if size < 8:
             raise ValueError(f"a Monte Carlo score takes at least 8 points, got {size}; thousands are usual")
+        self.radius = jnp.asarray(_default_radius(measure.manifold) if radius is None else radius, dtype=float)
         of_draws, of_steps = jax.random.split(key)
         each = size // (2 * _FEET)
         self.measure = measure
         self.draws = draw(measure.sample, of_draws, size - _FEET * each)
         self.log_densities = jax.vmap(measure.log_density)(self.draws)
         self.steps = _student(of_steps, (_FEET, each, measure.manifold.dim), self.draws.dtype)
-        self.radius = jnp.asarray(_default_radius(measure.manifold) if radius is None else radius, dtype=float)
 
     def __call__(self, x: Point, sigma: Scalar | float) -> Point:
         """grad_x log p_sigma(x), estimated."""

@@ -90,7 +90,9 @@ def first_panels(stiffness: Coordinates, low: Coordinates, high: Coordinates) ->
         jnp.arange(_RINGS + 1)[:, None] < _RINGS, sides, 2 * (size + jnp.abs(low) + jnp.abs(high))[None, :]
     )
     corners = jnp.concatenate([jnp.zeros_like(start)[None, :], sides, -sides])
-    return jnp.clip(corners[_first_corners(len(low)), np.arange(len(low))], low[None, None, :], high[None, None, :])
+    return jnp.clip(
+        corners[_first_corners(len(low)), np.arange(len(low), dtype=np.int32)], low[None, None, :], high[None, None, :]
+    )
 
 
 @functools.cache
@@ -106,7 +108,7 @@ def _first_corners(k: int) -> np.ndarray:
     for (p, m), (pp, mm) in itertools.pairwise(zip(plus, minus, strict=True)):
         low += [[mm], [p]] if k == 1 else [[m, p], [p, mm], [mm, mm], [mm, m]]
         high += [[m], [pp]] if k == 1 else [[pp, pp], [pp, p], [p, m], [m, pp]]
-    return np.array([low, high])
+    return np.array([low, high], np.int32)
 
 
 def look(integrand: Callable[[Coordinates], Node], centre: Coordinates, half: Coordinates, widest: Coordinates):
@@ -163,7 +165,7 @@ def _rule_errors(values: Float[Array, "n f"], roundings: Float[Array, " 3"]) -> 
     rule, d = kronrod(), values.shape[1] - 2
     weights, nulls = (jnp.asarray(a, values.dtype) for a in (rule.weights, rule.nulls))
     spread = dot(weights, jnp.abs(values - dot(weights, values)[None, :] / 2))
-    floor = roundings[np.array([0, *[1] * d, 2])]
+    floor = jnp.concatenate([roundings[:1], jnp.broadcast_to(roundings[1], d), roundings[2:]])
     null = jnp.maximum(jnp.max(jnp.abs(dot(nulls, values)), axis=0) - floor, 0.0)
     spread = jnp.maximum(spread, null)
     share = jnp.minimum(200 * null / jnp.where(spread > 0, spread, 1.0), 1.0)

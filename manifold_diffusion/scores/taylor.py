@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import dot, safe_norm
@@ -50,7 +49,7 @@ def stiffness(foot: Foot, r: Point, sigma: Scalar) -> Coordinates:
     distance. At an edge, where its gradient J.r is not zero, the decay is exponential (derived).
     """
     J = foot.series[: len(foot.u)]
-    second = 2 * foot.series[np.array([1] if len(J) == 1 else [2, 4])]
+    second = 2 * (foot.series[1:2] if len(J) == 1 else foot.series[2:5:2])
     metric = jnp.sum(J * J, axis=1)
     return jnp.maximum(metric, metric - dot(second, r)) / sigma**2 + (dot(J, r) / sigma**2) ** 2
 

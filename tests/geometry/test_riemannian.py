@@ -260,6 +260,18 @@ def test_derivatives_are_right_where_points_meet_and_vectors_vanish(name):
     assert_close(of_v[:2, 1], 0, "float32", scale=1)
 
 
+@every_curved_manifold
+def test_derivatives_are_limits_of_differences(name):
+    """Of exp and of the volume of exp, in v, away from 0: reverse mode in float32 against float64."""
+    at, ask, (frame, _, (_, _, of_v)) = inputs(name), program(name, "float64"), slopes(name)
+    d, h = frame.shape[1], 1e-4
+    for i, column in enumerate(frame[2].T):
+        ahead, behind = (ask(at.x, at.y, at.v + step * column) for step in (h, -h))
+        volume, there = ((a[1] - b[1]) / (2 * h) for a, b in ((ahead.volume, behind.volume), (ahead.exp, behind.exp)))
+        assert_close(of_v[2, 1] @ frame[2, :, i], volume, "float32", scale=1)
+        assert_close(of_v[2, 2 : 2 + d] @ frame[2, :, i], there, "float32")
+
+
 # The geometry of the metric
 
 

@@ -58,6 +58,18 @@ def test_samples_fill_cells_in_proportion_to_their_mass(entry):
     assert all(cells(entry, np.asarray(sample(entry), np.float64), nodes(entry)) > 1e-4)
 
 
+@pytest.mark.slow
+@every_measure
+def test_a_million_points_fill_cells_in_proportion_to_their_mass(entry):
+    with jax.enable_x64(True):
+        measure = entry.make()
+        points, weights = measure.manifold.quadrature({1: 2**16, 2: 1024}[measure.manifold.dim])
+        density = jax.jit(lambda xs: jax.lax.map(lambda x: measure.log_density(x), xs, batch_size=4096))(points)
+    mass = np.asarray(jnp.exp(density) * weights, np.float64)
+    x = measures.draw(made(entry).sample, jax.random.key(2), 1_000_000)
+    assert all(cells(entry, np.asarray(x, np.float64), (np.asarray(points), mass)) > 1e-4)
+
+
 def cells(entry, x, nodes_and_mass):
     """p-values of chi-square tests on 20 cells of about equal mass, along two directions."""
     points, mass = nodes_and_mass
