@@ -11,6 +11,7 @@ of the distance to the power m - 1/2. Derived; the projection of area is the coa
 """
 
 import itertools
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -36,7 +37,7 @@ class Crossings(eqx.Module):
     needs F to turn twice within a step; near it n_i is small, and phi_i / |n_i| = O(|n_i|^3) with it.
     """
 
-    equation: eqx.Module
+    equation: Callable[[Point], Scalar]
     lower: Point
     upper: Point
     most: int = eqx.field(static=True, default=8)

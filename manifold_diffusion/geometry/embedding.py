@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import equinox as eqx
 import jax
@@ -35,7 +35,7 @@ def from_embedding(
     ends: Sequence[Ends | Sequence[Ends]] | Ends = ...,
     grid: int | Sequence[int] | None = ...,
 ) -> Charted: ...
-def from_embedding(f, domain, ends=None, grid=None):
+def from_embedding(f: Any, domain: Any, ends: Any = None, grid=None):
     """The manifold f(domain), f smooth and one to one from a box to R^d; the domain is (low, high) per coordinate.
 
     `ends`, for all coordinates or for each, says what happens at the two ends of a coordinate:
@@ -65,7 +65,7 @@ def from_embedding(f, domain, ends=None, grid=None):
     return manifold
 
 
-def _single(f: Map, domain: Domain, ends: Ends | Sequence[Ends], grid, allowed: set[str]) -> Parametrised:
+def _single(f: Any, domain: Any, ends: Any, grid, allowed: set[str]) -> Parametrised:
     box = np.asarray(domain, float)
     if box.ndim != 2 or box.shape[1] != 2 or not (box[:, 0] < box[:, 1]).all():
         raise ValueError(f"the domain must be (low, high) with low < high for each coordinate, got {domain}")

@@ -14,6 +14,7 @@ from manifold_diffusion._types import Coordinates, Point, Scalar
 from manifold_diffusion.geometry.curve import FourierCurve
 from manifold_diffusion.geometry.embedding import from_embedding
 from manifold_diffusion.geometry.level_set import LevelSet, from_equations
+from manifold_diffusion.geometry.manifold import as_module
 from manifold_diffusion.geometry.parametrised import Ends, Parametrised
 
 Profile = Callable[[Scalar], Point]
@@ -120,15 +121,8 @@ def surface_of_revolution(
     The Gauss curvature is -rho''/rho where s is arc length. `ends` is "wrap" for a closed profile. The profile must
     stay off the axis: a surface that meets it, such as a spheroid, takes two charts or an equation.
     """
-    turned = _Revolution(profile if isinstance(profile, eqx.Module) else _Profile(profile))
+    turned = _Revolution(as_module(profile))
     return from_embedding(turned, [(0, 2 * math.pi), domain], ("wrap", ends), grid)
-
-
-class _Profile(eqx.Module):
-    function: Profile = eqx.field(static=True)
-
-    def __call__(self, s: Scalar) -> Point:
-        return self.function(s)
 
 
 class _DoubleTorus(eqx.Module):

@@ -126,9 +126,11 @@ def ellipse_score(axes, x, sigma, log_density, jumps):
     gaps = (a * np.cos(feet) - x[0]) ** 2 + (b * np.sin(feet) - x[1]) ** 2
     foot = feet[np.argmin(gaps)]
     y = np.stack([a * np.cos(foot), b * np.sin(foot)])
-    steps = sigma / 40 * L(1.7) ** np.arange(int(np.log(float(400 / sigma)) / np.log(1.7)))
-    ends = [-PI, PI, *((np.asarray(jumps, L) - foot + PI) % (2 * PI) - PI)]
-    for offset in (feet - foot + PI) % (2 * PI) - PI:
+    # Beside a side without mass the posterior is as narrow as sigma^2.
+    finest = min(sigma, sigma**2) / 400
+    steps = finest * L(1.7) ** np.arange(int(np.log(float(40 / finest)) / np.log(1.7)))
+    ends = [-PI, PI]
+    for offset in (np.append(feet, jumps) - foot + PI) % (2 * PI) - PI:
         for turn in (-2 * PI, L(0), 2 * PI):
             ends += [offset + turn, *(offset + turn + steps), *(offset + turn - steps)]
     ends = np.unique(np.clip(np.array(ends, L), -PI, PI))
