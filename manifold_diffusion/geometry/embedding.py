@@ -35,7 +35,7 @@ def from_embedding(
     ends: Sequence[Ends | Sequence[Ends]] | Ends = ...,
     grid: int | Sequence[int] | None = ...,
 ) -> Charted: ...
-def from_embedding(f: Any, domain: Any, ends: Any = None, grid=None):
+def from_embedding(f: Any, domain: Any, ends: Any = None, grid: Any = None) -> Any:
     """The manifold f(domain), f smooth and one to one from a box to R^d; the domain is (low, high) per coordinate.
 
     `ends`, for all coordinates or for each, says what happens at the two ends of a coordinate:
@@ -54,7 +54,7 @@ def from_embedding(f: Any, domain: Any, ends: Any = None, grid=None):
     uncovered; each is looked for on the grid. `f` takes one point of shape (k,); an `eqx.Module` may hold arrays.
     """
     if callable(f):
-        return _single(f, domain, "edge" if ends is None else ends, grid, {"edge", "wrap", "glue"})
+        return _single(f, domain, ends or "edge", grid, {"edge", "wrap", "glue"})
     if len(f) != len(domain) or not (ends is None or isinstance(ends, str) or len(ends) == len(f)):
         raise ValueError(f"{len(f)} charts need as many domains and ends, got {len(domain)} domains and ends={ends}")
     each = ["open" if ends is None else ends] * len(f) if ends is None or isinstance(ends, str) else ends
@@ -70,7 +70,7 @@ def _single(f: Any, domain: Any, ends: Any, grid, allowed: set[str]) -> Parametr
     if box.ndim != 2 or box.shape[1] != 2 or not (box[:, 0] < box[:, 1]).all():
         raise ValueError(f"the domain must be (low, high) with low < high for each coordinate, got {domain}")
     k = len(box)
-    kinds = (ends,) * k if isinstance(ends, str) else tuple(ends)
+    kinds: Any = (ends,) * k if isinstance(ends, str) else tuple(ends)
     if len(kinds) != k or not set(kinds) <= allowed:
         raise ValueError(f"ends must be among {sorted(allowed)} for each of {k} coordinates, got {ends}")
     counts = (grid or _STARTS.get(k, 6),) * k if not isinstance(grid, Sequence) else tuple(grid)
