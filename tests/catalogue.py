@@ -622,6 +622,17 @@ OTHERS = {
         "time_of",
     },
     "scores": {"Bounded", "Estimated", "adaptive_score", "denoiser", "from_denoiser", "population_score", "switch"},
-    "samplers": {"Step", "generate", "integrate"},
+    "samplers": {
+        "LangevinStep",
+        "Step",
+        "Transition",
+        "annealed_langevin",
+        "chain",
+        "e_folds",
+        "generate",
+        "integrate",
+        "langevin",
+        "trajectory",
+    },
     "estimators": {"GaussianPrior", "Prior", "gaussian_prior", "reverse_diffusion", "switching_noise_level"},
 }

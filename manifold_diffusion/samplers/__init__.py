@@ -1,6 +1,23 @@
-"""Steps for SDEs and flows, and the samplers made of them."""
+"""Steps for SDEs and flows, Langevin chains, and the samplers made of them."""
 
+from manifold_diffusion.samplers.chain import Transition, chain, trajectory
 from manifold_diffusion.samplers.integrate import generate, integrate
+from manifold_diffusion.samplers.langevin import LangevinStep, annealed_langevin, e_folds, langevin
 from manifold_diffusion.samplers.step import Step, ddpm, euler, euler_maruyama, heun
 
-__all__ = ["Step", "ddpm", "euler", "euler_maruyama", "generate", "heun", "integrate"]
+__all__ = [
+    "LangevinStep",
+    "Step",
+    "Transition",
+    "annealed_langevin",
+    "chain",
+    "ddpm",
+    "e_folds",
+    "euler",
+    "euler_maruyama",
+    "generate",
+    "heun",
+    "integrate",
+    "langevin",
+    "trajectory",
+]
