@@ -623,6 +623,7 @@ OTHERS = {
     },
     "scores": {"Bounded", "Estimated", "adaptive_score", "denoiser", "from_denoiser", "population_score", "switch"},
     "samplers": {
+        "Corrector",
         "LangevinStep",
         "Step",
         "Transition",
@@ -632,6 +633,8 @@ OTHERS = {
         "generate",
         "integrate",
         "langevin",
+        "langevin_corrector",
+        "predictor_corrector",
         "trajectory",
     },
     "estimators": {"GaussianPrior", "Prior", "gaussian_prior", "reverse_diffusion", "switching_noise_level"},

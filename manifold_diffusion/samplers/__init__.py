@@ -1,11 +1,12 @@
 """Steps for SDEs and flows, Langevin chains, and the samplers made of them."""
 
 from manifold_diffusion.samplers.chain import Transition, chain, trajectory
-from manifold_diffusion.samplers.integrate import generate, integrate
-from manifold_diffusion.samplers.langevin import LangevinStep, annealed_langevin, e_folds, langevin
-from manifold_diffusion.samplers.step import Step, ddpm, euler, euler_maruyama, heun
+from manifold_diffusion.samplers.integrate import generate, integrate, predictor_corrector
+from manifold_diffusion.samplers.langevin import LangevinStep, annealed_langevin, e_folds, langevin, langevin_corrector
+from manifold_diffusion.samplers.step import Corrector, Step, ddpm, euler, euler_maruyama, heun
 
 __all__ = [
+    "Corrector",
     "LangevinStep",
     "Step",
     "Transition",
@@ -19,5 +20,7 @@ __all__ = [
     "heun",
     "integrate",
     "langevin",
+    "langevin_corrector",
+    "predictor_corrector",
     "trajectory",
 ]

@@ -7,12 +7,17 @@ from jaxtyping import Array, Float
 
 from manifold_diffusion._types import Key, Point, Sampler, Scalar
 from manifold_diffusion.processes import AbstractSDE
-from manifold_diffusion.samplers.step import Step
+from manifold_diffusion.samplers.step import Corrector, Step
 
 
 def _advance(step: Step, sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
     # A step of length zero stays, even where the drift has no value (t = 0) or dw / sqrt(t1 - t0) none.
     return jnp.where(t0 == t1, x, step(sde, x, t0, t1, dw).astype(x.dtype))
+
+
+def _correct(corrector: Corrector, sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, key: Key) -> Point:
+    # At t = 0 there is no noise to correct and the score may have no value.
+    return jnp.where(t1 == 0, x, corrector(sde, x, jnp.where(t1 == 0, t0, t1), key).astype(x.dtype))
 
 
 def integrate(
@@ -35,6 +40,7 @@ class _Trajectory(eqx.Module):
     step: Step
     sde: AbstractSDE
     ts: Float[Array, " times"]
+    corrector: Corrector | None = None
 
     def __call__(self, key: Key) -> Point:
         start, path = jax.random.split(key)
@@ -43,8 +49,12 @@ class _Trajectory(eqx.Module):
 
         def body(x, interval):
             i, t0, t1 = interval
-            dw = jnp.sqrt(jnp.abs(t1 - t0)) * jax.random.normal(jax.random.fold_in(path, i), x.shape, x.dtype)
-            return _advance(self.step, self.sde, x, t0, t1, dw), None
+            key = jax.random.fold_in(path, i)
+            dw = jnp.sqrt(jnp.abs(t1 - t0)) * jax.random.normal(key, x.shape, x.dtype)
+            x = _advance(self.step, self.sde, x, t0, t1, dw)
+            if self.corrector is not None:
+                x = _correct(self.corrector, self.sde, x, t0, t1, jax.random.fold_in(key, 1))
+            return x, None
 
         return jax.lax.scan(body, x, (jnp.arange(len(times) - 1), times[:-1], times[1:]))[0]
 
@@ -56,3 +66,15 @@ def generate(prior: Sampler, step: Step, sde: AbstractSDE, ts: Float[Array, " ti
     of it.
     """
     return _Trajectory(prior, step, sde, ts)
+
+
+def predictor_corrector(
+    prior: Sampler, step: Step, sde: AbstractSDE, ts: Float[Array, " times"], corrector: Corrector
+) -> Sampler:
+    """As `generate`, with `corrector(sde, x, t, key)` after the step to each time t > 0 (arXiv 2011.13456, algorithm
+    1).
+
+    A corrector that leaves the law at time t as it is, such as `langevin_corrector(eta)`, takes away what the step did
+    wrong; one that is tempered leaves the law p_sigma^{sigma^alpha} behind it.
+    """
+    return _Trajectory(prior, step, sde, ts, corrector)

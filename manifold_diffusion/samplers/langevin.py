@@ -26,10 +26,9 @@ cools.
 
 Song's rule for the step size by a signal-to-noise ratio r (arXiv 2011.13456, algorithm 4: x + e s + sqrt(2 e) xi with e
 = 2 (r |xi| / |s|)^2) has no place here. It fixes the ratio of drift to noise at r, which is what tempering changes:
-with sigma^alpha s for s both are those of the plain step times sigma^-alpha. And since e depends on x, the law of a
-chain is not p_sigma^{sigma^alpha} but, as r -> 0, that times |s|^2 (where the diffusivity e varies the flux e
-sigma^alpha s p - grad(e p) vanishes at e p = p_sigma^{sigma^alpha}; derived), which is 0 on M in codimension 1. An
-average of |s| over a batch makes each chain depend on the others.
+with sigma^alpha s for s both are those of the plain step times sigma^-alpha. And e is unbounded where s vanishes, which
+is near M: a chain is thrown off from there. An average of |s| over a batch prevents that, but makes each chain depend
+on the others.
 """
 
 from collections.abc import Callable
@@ -41,6 +40,7 @@ from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import known_false
 from manifold_diffusion._types import Key, Point, Scalar, Score
+from manifold_diffusion.processes import Reverse
 from manifold_diffusion.samplers.chain import Transition, chain
 
 
@@ -140,6 +140,28 @@ def annealed_langevin(
         raise ValueError(f"noise levels must be positive and fall, got {levels}: sort them, the largest first")
     require_step(eta, exponent)
     return _Annealed(score, levels, jnp.asarray(eta, dtype=float), jnp.asarray(exponent, dtype=float), steps)
+
+
+class _LangevinCorrector(eqx.Module):
+    eta: Scalar
+    exponent: Scalar
+    steps: int = eqx.field(static=True)
+
+    def __call__(self, sde: Reverse, x: Point, t: Scalar, key: Key) -> Point:
+        alpha = sde.noising.alpha(t)
+        step = LangevinStep(sde.score, sde.noising.sigma(t) / alpha, self.eta, self.exponent)
+        return alpha * chain(step, self.steps)(key, x / alpha)
+
+
+def langevin_corrector(
+    eta: float | int | Scalar, *, steps: int = 1, exponent: float | int | Scalar = 0.0
+) -> Callable[[Reverse, Point, Scalar, Key], Point]:
+    """The corrector of `predictor_corrector` that takes Langevin steps at the noise level of time t.
+
+    x / alpha(t) is at the noise level sigma(t) / alpha(t) of the data; `exponent` tempers, below the unit of length.
+    """
+    require_step(eta, exponent)
+    return _LangevinCorrector(jnp.asarray(eta, dtype=float), jnp.asarray(exponent, dtype=float), steps)
 
 
 def e_folds(

@@ -10,11 +10,14 @@ from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 
-from manifold_diffusion._types import Point, Scalar
+from manifold_diffusion._types import Key, Point, Scalar
 from manifold_diffusion.processes import AbstractSDE, Reverse
 
 Step: TypeAlias = Callable[[Any, Point, Scalar, Scalar, Point], Point]
 """(sde, x, t0, t1, dw) -> x at t1; the sde is an `AbstractSDE`, or the `Reverse` that `ddpm` needs."""
+
+Corrector: TypeAlias = Callable[[Any, Point, Scalar, Key], Point]
+"""(sde, x, t, key) -> x at the same time t, nearer to the law it should have there."""
 
 
 def euler_maruyama(sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
