@@ -1,11 +1,29 @@
 """Scores of noised measures: exact, of data, of a manifold alone, and their algebra."""
 
 from manifold_diffusion.scores.adaptive import AdaptiveScore, Bounded, adaptive_score
+from manifold_diffusion.scores.algebra import (
+    blend,
+    guide,
+    guide_denoised,
+    normal,
+    perturb,
+    perturb_potential,
+    tangential,
+    temper,
+)
 from manifold_diffusion.scores.kernel import KernelScore
 from manifold_diffusion.scores.monte_carlo import Estimated, MonteCarloScore
+from manifold_diffusion.scores.outside import from_numpy, from_torch
+from manifold_diffusion.scores.parametrisation import (
+    epsilon,
+    from_epsilon,
+    from_variance_preserving,
+    to_variance_preserving,
+)
 from manifold_diffusion.scores.population import QuadratureScore, VonMisesFisherScore, population_score
 from manifold_diffusion.scores.projection import ProjectionScore
 from manifold_diffusion.scores.score import denoiser, from_denoiser, switch
+from manifold_diffusion.scores.smoothing import smooth
 
 __all__ = [
     "AdaptiveScore",
@@ -17,8 +35,23 @@ __all__ = [
     "QuadratureScore",
     "VonMisesFisherScore",
     "adaptive_score",
+    "blend",
     "denoiser",
+    "epsilon",
     "from_denoiser",
+    "from_epsilon",
+    "from_numpy",
+    "from_torch",
+    "from_variance_preserving",
+    "guide",
+    "guide_denoised",
+    "normal",
+    "perturb",
+    "perturb_potential",
     "population_score",
+    "smooth",
     "switch",
+    "tangential",
+    "temper",
+    "to_variance_preserving",
 ]
