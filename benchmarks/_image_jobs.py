@@ -57,7 +57,7 @@ def known(kind: str, u):
     others by the peer's closed forms.
     """
     import numpy as np
-    from microscope.manifold_examples import ellipsoid, hyperboloid
+    from microscope.manifold_examples import ellipsoid, hyperboloid  # pyright: ignore[reportMissingImports]
 
     module = {"ellipsoid": ellipsoid, "hyperboloid": hyperboloid}[kind]
     step, k = 1e-30, u.shape[1]
@@ -86,9 +86,9 @@ def peer_toy(kind: str, dim: int, size: int, runs: int) -> dict:
     """Volume element and curvature on the peer's grid of size^dim points."""
     import numpy as np
     import torch  # pyright: ignore[reportMissingImports]
-    from microscope.computations_grid import basic, curvature, volume
-    from microscope.cyclic_dimensions import get_difference_intervals
-    from microscope.manifold_examples import sampling_grid
+    from microscope.computations_grid import basic, curvature, volume  # pyright: ignore[reportMissingImports]
+    from microscope.cyclic_dimensions import get_difference_intervals  # pyright: ignore[reportMissingImports]
+    from microscope.manifold_examples import sampling_grid  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
     sample = getattr(sampling_grid, f"sample_{kind}_on_grid")
@@ -178,7 +178,7 @@ def peer_images(size: int) -> dict:
     """Volume element and curvature of size^3 images of a blob, 1024 numbers each."""
     import numpy as np
     import torch  # pyright: ignore[reportMissingImports]
-    from microscope.computations_grid import basic, curvature, volume
+    from microscope.computations_grid import basic, curvature, volume  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
     sides = [np.linspace(*side, size) for side in BLOB_BOX]
@@ -253,7 +253,7 @@ def peer_stencils(name: str, spacing: float, count: int) -> dict:
     import jax.numpy as jnp
     import numpy as np
     import torch  # pyright: ignore[reportMissingImports]
-    from microscope.computations_grid import basic, curvature, volume
+    from microscope.computations_grid import basic, curvature, volume  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
     manifold, u, pixel = images_of(name, count)

@@ -380,7 +380,11 @@ MANIFOLDS = {
 MANIFOLDS |= catalogue_groups.manifolds() | catalogue_shapes.manifolds()
 
 # Others of their class are in the quick run.
-for _name in ("Hoelder curve 2.5", "ellipse in R^7", "Fourier ellipse", "3-ellipsoid"):
+_REPEATED = (
+    *("Hoelder curve 2.5", "ellipse in R^7", "torus in R^6", "Fourier ellipse", "3-ellipsoid"),
+    *("parametrised torus", "curve by two equations", "atlas of an ellipse", "Gr(3, 1)"),
+)
+for _name in _REPEATED:
     MANIFOLDS[_name] = dataclasses.replace(MANIFOLDS[_name], slow=True)
 
 # Measures

@@ -79,6 +79,7 @@ def test_integrals_converge_faster_than_any_power(x64):
     assert second > 2 * first > 8
 
 
+@pytest.mark.slow
 def test_uniform_points_are_uniform(key):
     manifold = geometry.from_embedding(MAPS, DOMAINS, grid=24)
     points = np.asarray(measures.draw(manifold.uniform, key, 4000), float)

@@ -84,6 +84,7 @@ def test_transport_keeps_angles_and_lengths(x64):
     np.testing.assert_allclose(manifold.tangent(y, carried), carried, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_logarithms_on_the_sphere_are_those_of_the_closed_form(x64):
     """Near, far and equal points: their length is the angle 2 atan2(|x - y|, |x + y|)."""
     angles = np.array([0.0, 1e-6, 0.1, 1.0, 2.5])

@@ -104,11 +104,13 @@ def test_the_double_torus_has_the_total_curvature_of_genus_two(x64):
     assert abs(total_curvature(geometry.double_torus(), 256) + 4 * np.pi) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_double_torus_has_genus_two(x64):
     """Euler's number -2 by the total curvature; the error is that of the coarser lines."""
     assert abs(total_curvature(geometry.double_torus(), 96) + 4 * np.pi) < 0.05
 
 
+@pytest.mark.slow
 def test_uniform_points_of_a_hypersurface_from_its_equation_alone(key):
     """The ellipsoid of the semi-axes 1, 1.5, 2: the share of its area below a height, by its own quadrature."""
     axes = np.array([1.0, 1.5, 2.0])

@@ -12,7 +12,13 @@ from manifold_diffusion.measures import draw
 from manifold_diffusion.measures.poisson import poisson_neighbours
 
 
-@pytest.mark.parametrize("manifold", [Ellipsoid((1.0, 1.5, 2.0)), Torus()], ids=["ellipsoid", "torus"])
+@pytest.mark.parametrize(
+    "manifold",
+    [
+        pytest.param(Ellipsoid((1.0, 1.5, 2.0)), marks=pytest.mark.slow, id="ellipsoid"),
+        pytest.param(Torus(), id="torus"),
+    ],
+)
 def test_distances_to_the_neighbours_have_the_law_of_a_whole_sample(manifold, x64):
     """Queries off the manifold; a new data set for every few queries, so that distances are nearly independent."""
     size, count, sets, each = 4000, 12, 40, 10

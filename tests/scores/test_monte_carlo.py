@@ -59,6 +59,7 @@ def covered(found, truth):
     return (np.abs(found.score - truth[None]) <= found.half_width).mean(axis=(0, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [1e-5, 0.01, 0.3, 10.0])
 def test_intervals_of_95_percent_cover_the_truth_as_often(sigma, x64):
     (found, _), (truth, _) = on_the_sphere(3, 512, 200, sigma)
