@@ -17,6 +17,7 @@ from manifold_diffusion.evaluation.dimension import (
     headline,
     levina_bickel,
     local_pca,
+    participation,
     two_nearest,
 )
 from manifold_diffusion.evaluation.novelty import (
@@ -90,6 +91,7 @@ __all__ = [
     "median",
     "noise_level",
     "novelty",
+    "participation",
     "proportion",
     "quotient",
     "reach",
