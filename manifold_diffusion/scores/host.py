@@ -129,7 +129,7 @@ class TorchModel(HostModel):
         return _on_host(self.torch.func.jvp(self.module, at, along)[1])
 
     def pulled(self, y, c, width, w):
-        _, pull = self.torch.func.vjp(self.module, self._tensor(y), self._tensor(c))
+        pull: Any = self.torch.func.vjp(self.module, self._tensor(y), self._tensor(c))[1]
         of_y, of_c = pull(self._tensor(w))
         return np.asarray(_on_host(of_y)), np.asarray(_on_host(of_c))
 
