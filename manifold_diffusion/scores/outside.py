@@ -6,19 +6,16 @@ variance-preserving noise, where y = alpha x_0 + alpha sigma z.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Num
 
 from manifold_diffusion._types import Point, Scalar, Score
 from manifold_diffusion.scores.host import HostModel, NumpyModel, TorchModel
-
-Predicts = Literal["score", "denoiser", "epsilon"]
-Noise = Literal["ve", "vp"]
 
 
 class _OutsideScore(eqx.Module):
@@ -59,10 +56,10 @@ class _OutsideScore(eqx.Module):
 
 def from_torch(
     module: Any,
-    predicts: Predicts,
-    noise: Noise = "ve",
+    predicts: str,
+    noise: str = "ve",
     condition: Callable[[Scalar], Scalar] | None = None,
-    examples: Float[Array | np.ndarray, "n d"] | None = None,
+    examples: Num[Array | np.ndarray, "..."] | None = None,
     sigma: float = 1.0,
     batch: int | None = None,
 ) -> Score:
@@ -88,10 +85,10 @@ def from_torch(
 
 def from_numpy(
     function: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    predicts: Predicts,
-    noise: Noise = "ve",
+    predicts: str,
+    noise: str = "ve",
     condition: Callable[[Scalar], Scalar] | None = None,
-    examples: Float[Array | np.ndarray, "n d"] | None = None,
+    examples: Num[Array | np.ndarray, "..."] | None = None,
     sigma: float = 1.0,
     batch: int | None = None,
     jvp: Callable[..., np.ndarray] | None = None,
