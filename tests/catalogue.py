@@ -499,6 +499,7 @@ SCORES = {
     "population": lambda: scores.population_score(geometry.Torus(), lambda x: x[0], 96),
     "adaptive": lambda: scores.adaptive_score(tilted_circle(), lambda x: x[0], tolerance=1e-10),
     "Monte Carlo": make_monte_carlo_score,
+    "expansion": lambda: scores.ExpansionScore(measures.Density(geometry.Torus(), lambda x: x[0], 1.6, order=64)),
     "switch": lambda: scores.switch(scores.ProjectionScore(geometry.Torus()), scores.KernelScore(cloud()), 0.3),
     "from a denoiser": lambda: scores.from_denoiser(scores.KernelScore(cloud()).denoise),
 }

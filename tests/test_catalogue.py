@@ -11,7 +11,6 @@ import pytest
 from manifold_diffusion.geometry import AbstractChart
 from tests import catalogue, catalogue_riemannian
 
-
 MADE = {
     "geometry": lambda: [
         entry.make() for entry in (*catalogue.MANIFOLDS.values(), *catalogue_riemannian.RIEMANNIAN.values())

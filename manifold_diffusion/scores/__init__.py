@@ -11,6 +11,7 @@ from manifold_diffusion.scores.algebra import (
     tangential,
     temper,
 )
+from manifold_diffusion.scores.expansion import ExpansionScore
 from manifold_diffusion.scores.kernel import KernelScore
 from manifold_diffusion.scores.monte_carlo import Estimated, MonteCarloScore
 from manifold_diffusion.scores.outside import from_numpy, from_torch
@@ -29,6 +30,7 @@ __all__ = [
     "AdaptiveScore",
     "Bounded",
     "Estimated",
+    "ExpansionScore",
     "KernelScore",
     "MonteCarloScore",
     "ProjectionScore",

@@ -22,6 +22,8 @@ _SIDES = 8.0
 _TV_EXPONENTS = (-3.0, -1.0, 0.0)
 _UNRECOVERED = 0.5
 _DISTANCE_EXPONENTS = (0.0, 1.0, 1.5, 2.0)
+# Along and across: for a > 1 the law gathers at two points of M, in widths of about sqrt(sigma) and sigma.
+_NODES = {0.0: (256, 64), 1.0: (256, 64), 1.5: (2048, 96), 2.0: (4096, 128)}
 
 
 def method(exponent: Number) -> str:
@@ -54,7 +56,7 @@ def _distance(key: Key, sigma: Number, *, exponents: tuple[float, ...]):
     found = {}
     for a in exponents:
         half_width = min(_SIDES * sigma + 0.3 * sigma ** (2 - a), 0.95 * CURVE.reach())
-        near = tube(CURVE, log_density, sigma, half_width, size=4096, across=128)
+        near = tube(CURVE, log_density, sigma, half_width, *_NODES[a])
         masses = gibbs(near, near.leading + near.rest + sigma**-a * outward(near.points))
         law = compare(near, masses, near.areas)
         found[method(a)] = {"distance": law.distance, "edge": law.edge}
