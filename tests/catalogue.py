@@ -527,6 +527,7 @@ ESTIMATORS = {
     "early-stopped": EstimatorEntry(lambda: estimators.early_stopped_diffusion(steps=24), 0.2),
     "inertial": EstimatorEntry(lambda: estimators.inertial_diffusion(1, steps=24), 0.2),
     "coarse": EstimatorEntry(lambda: estimators.coarse_diffusion(1, 3, steps=24), 2e-4),
+    "uniform": EstimatorEntry(lambda: estimators.uniform_on_manifold(1, 3), 2e-4),
 }
 
 # Public names that are neither: interfaces, functions of the above, and parts of them.
@@ -668,5 +669,13 @@ OTHERS = {
         "predictor_corrector",
         "trajectory",
     },
-    "estimators": {"GaussianPrior", "Prior", "gaussian_prior", "reverse_diffusion", "switching_noise_level"},
+    "estimators": {
+        "GaussianPrior",
+        "Mixing",
+        "Prior",
+        "UniformSampler",
+        "gaussian_prior",
+        "reverse_diffusion",
+        "switching_noise_level",
+    },
 }

@@ -1,4 +1,4 @@
-"""From data to a sampler: memorising, early-stopped, inertial and coarse diffusion models."""
+"""From data to a sampler: memorising, early-stopped, inertial and coarse diffusion models, and uniform points."""
 
 from manifold_diffusion.estimators.coarse import coarse_diffusion
 from manifold_diffusion.estimators.estimator import (
@@ -9,10 +9,13 @@ from manifold_diffusion.estimators.estimator import (
     switching_noise_level,
 )
 from manifold_diffusion.estimators.kernel import early_stopped_diffusion, inertial_diffusion, memorising_diffusion
+from manifold_diffusion.estimators.uniform import Mixing, UniformSampler, uniform_on_manifold
 
 __all__ = [
     "GaussianPrior",
+    "Mixing",
     "Prior",
+    "UniformSampler",
     "coarse_diffusion",
     "early_stopped_diffusion",
     "gaussian_prior",
@@ -20,4 +23,5 @@ __all__ = [
     "memorising_diffusion",
     "reverse_diffusion",
     "switching_noise_level",
+    "uniform_on_manifold",
 ]

@@ -22,8 +22,8 @@ the mode follows f'' + gamma f' + lambda f = 0 in units of tau, gamma = -log(a) 
 2 sqrt(lambda): by tau sqrt(lambda) a step, (1 + s) e^-s after s = steps tau sqrt(lambda). So steps ~ 1 / tau instead of
 1 / tau^2 (derived).
 
-Langevin with the coarse score (Pi(x) - x) / sigma^2 moves at most as fast as a = 0 at tau^2 = its variance across M, has
-noise in all D - k normal directions, which has to fit into the reach, and a bias O(tau^2); see `samplers.langevin`.
+Langevin with the coarse score (Pi(x) - x) / sigma^2 moves at most as fast as a = 0 does when tau^2 is its variance
+across M, has noise in all D - k normal directions, which has to fit into the reach, and a bias O(tau^2).
 """
 
 from collections.abc import Callable
