@@ -80,7 +80,9 @@ def denoiser_spectrum(
 
 def score_tangent_space(score: Score, x: Point, sigma: Level, dim: int, order: int = 2) -> Float[Array, "d k"]:
     """Orthonormal columns that span the tangent space at Pi(x): the leading eigenvectors of `denoiser_spectrum`."""
-    return denoiser_spectrum(score, x, sigma, order)[1][:, : _checked(dim, x)]
+    if not 1 <= dim < len(x):
+        raise ValueError(f"dim must be from 1 to the ambient dimension - 1 = {len(x) - 1}, got {dim}")
+    return denoiser_spectrum(score, x, sigma, order)[1][:, :dim]
 
 
 def score_first_order(score: Score, x: Point, sigma: Level, dim: int, order: int = 2) -> FirstOrder:
@@ -196,9 +198,3 @@ def _derivatives(f, x: Point, sigma: Scalar, frame: Float[Array, "d k"]) -> Floa
 
 def _along(frame: Float[Array, "d k"], v: Point) -> Point:
     return dot(frame, dot(v, frame))
-
-
-def _checked(dim: int, x: Point) -> int:
-    if not 1 <= dim < len(x):
-        raise ValueError(f"dim must be from 1 to the ambient dimension - 1 = {len(x) - 1}, got {dim}")
-    return dim
