@@ -43,7 +43,13 @@ def data_law(areas: np.ndarray, points: np.ndarray) -> np.ndarray:
     return areas * np.exp(log_density(points))
 
 
-def levels(low: float, high: float, count: int = 5) -> dict[Scale, Grid]:
-    """Noise levels from low to high at every scale: what is measured has no sampling error and takes a moment."""
-    grid = Grid(tuple(float(s) for s in np.geomspace(low, high, count)), 1)
-    return {"smoke": grid, "cpu": grid, "gpu": grid}
+def levels(low: float, high: float, count: int = 5, smoke: int = 4) -> dict[Scale, Grid]:
+    """Noise levels from low to high, each once: what is measured has no sampling error. `smoke` of them, or none for
+    0.
+    """
+    grids: dict[Scale, Grid] = {"cpu": _geometric(low, high, count), "gpu": _geometric(low, high, 2 * count)}
+    return grids | ({"smoke": _geometric(low, high, smoke)} if smoke else {})
+
+
+def _geometric(low: float, high: float, count: int) -> Grid:
+    return Grid(tuple(float(s) for s in np.geomspace(low, high, count)), 1)
