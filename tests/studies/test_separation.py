@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from manifold_diffusion.studies.catalogue import CLAIMS
+from manifold_diffusion.studies.separation import CLAIMS
 
 
 @pytest.fixture(scope="module")
