@@ -1,6 +1,14 @@
 """How good a sample is: faithful, new, covering; and what the manifold of a sample looks like."""
 
 from manifold_diffusion.evaluation.audit import Audit, Faithfulness, GeneratedAudit, audit, decide
+from manifold_diffusion.evaluation.chains import (
+    ChainDiagnosis,
+    autocorrelation,
+    diagnose,
+    effective_sample_size,
+    measured_e_folds,
+    split_r_hat,
+)
 from manifold_diffusion.evaluation.coverage import (
     Coverage,
     ball_mass_ratios,
@@ -71,6 +79,7 @@ from manifold_diffusion.evaluation.transport import (
 __all__ = [
     "Audit",
     "Authenticity",
+    "ChainDiagnosis",
     "Coverage",
     "CrossFit",
     "Dimension",
@@ -91,6 +100,7 @@ __all__ = [
     "audit",
     "authentic_pct",
     "authenticity",
+    "autocorrelation",
     "ball_mass_ratios",
     "ball_masses",
     "chi_square",
@@ -104,9 +114,11 @@ __all__ = [
     "denoiser_spectrum",
     "denoising_dimension",
     "denoising_projection",
+    "diagnose",
     "dimensions",
     "distances_to",
     "distinct",
+    "effective_sample_size",
     "empirical_transport_bound",
     "entropy",
     "expected_authentic_share",
@@ -120,6 +132,7 @@ __all__ = [
     "held_out_distances",
     "levina_bickel",
     "local_pca",
+    "measured_e_folds",
     "median",
     "noise_level",
     "novelty",
@@ -135,6 +148,7 @@ __all__ = [
     "score_shape",
     "score_tangent_space",
     "spacing",
+    "split_r_hat",
     "squared_hellinger",
     "support_distance",
     "total_variation",
