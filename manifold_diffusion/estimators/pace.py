@@ -42,7 +42,7 @@ class SlowFunction(NamedTuple):
     values: Float[np.ndarray, " s"]
     eigenvalue: float
 
-    def at(self, x: Rows) -> Float[np.ndarray, " n"]:
+    def at(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """The value at the nearest of those data."""
         return self.values[nearest(self.places, x, 1)[1][:, 0]]
 
@@ -108,7 +108,7 @@ def manifold_reach(points: Rows, dim: int) -> float:
     return float(min(np.quantile(found, _REACH_QUANTILE, method="lower"), radius))
 
 
-def _smallest_ball(offsets: Rows, patch: Rows, dim: int, least: float) -> float:
+def _smallest_ball(offsets: Rows, patch: Float[np.ndarray, "q d"], dim: int, least: float) -> float:
     frame = np.linalg.svd(patch, full_matrices=False)[2][:dim]
     squares = np.einsum("nd,nd->n", offsets, offsets)
     along = offsets @ frame.T

@@ -44,9 +44,10 @@ _FOOT = 0.01
 
 
 class Place(eqx.Module):
-    """A point of a manifold with the first and second derivatives of a chart there."""
+    """A point of a manifold with a tangent frame and the first and second derivatives of a chart there."""
 
     point: Point
+    frame: Float[Array, "d k"]
     jacobian: Float[Array, "d k"]
     second: Float[Array, "d k k"]
 
@@ -117,7 +118,7 @@ class ManifoldWalk(eqx.Module):
 
     def _is_foot(self, place: Place, normal: Point, along: Point) -> Bool[Array, ""]:
         """Whether the offset is normal, which it is not at the edge of a chart, and short."""
-        slip = dot(orthonormal_columns(place.jacobian).T, normal)
+        slip = dot(place.frame.T, normal)
         squared = jnp.sum(normal * normal)
         return (jnp.sum(slip * slip) <= _FOOT**2 * jnp.sum(along * along)) & (
             squared <= self.bound.astype(normal.dtype) ** 2
@@ -131,12 +132,13 @@ class ManifoldWalk(eqx.Module):
             foot = self.manifold.project(x)
             chart = self.manifold.chart(foot)
             u = chart.coordinates(foot)
-        return Place(chart.embed(u), jacobian(chart, u), jax.jacfwd(jax.jacfwd(chart.embed))(u))
+        J = jacobian(chart, u)
+        return Place(chart.embed(u), orthonormal_columns(J), J, jax.jacfwd(jax.jacfwd(chart.embed))(u))
 
     def _impulse(self, key: Key, place: Place) -> Point:
         # Ambient noise, so that it does not depend on which frame spans the tangent space.
-        z, frame = jax.random.normal(key, place.point.shape, place.point.dtype), orthonormal_columns(place.jacobian)
-        return self.step.astype(z.dtype) * dot(frame, dot(frame.T, z))
+        z = jax.random.normal(key, place.point.shape, place.point.dtype)
+        return self.step.astype(z.dtype) * dot(place.frame, dot(place.frame.T, z))
 
     def _log_density(self, x: Point) -> Scalar:
         return jnp.zeros((), x.dtype) if self.log_density is None else self.log_density(x)
@@ -171,10 +173,9 @@ def critical_persistence(step: float | int | Scalar, first_eigenvalue: float | i
 
 def _way_back(here: Place, there: Place) -> Point:
     """v' tangent at x' with x' + v' - x normal at x: T^T T' c = T^T (x - x'), v' = T' c."""
-    T, T_there = orthonormal_columns(here.jacobian), orthonormal_columns(there.jacobian)
-    overlap = dot(T.T, T_there)
-    gap = dot(T.T, here.point - there.point)
-    return dot(T_there, cholesky_solve(cholesky_rows(dot(overlap.T, overlap)), dot(overlap.T, gap)))
+    overlap = dot(here.frame.T, there.frame)
+    gap = dot(here.frame.T, here.point - there.point)
+    return dot(there.frame, cholesky_solve(cholesky_rows(dot(overlap.T, overlap)), dot(overlap.T, gap)))
 
 
 def _log_determinant(matrix: Float[Array, "k k"]) -> Scalar:
