@@ -25,6 +25,21 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("laws")
 
 
+LONGEST = ("studies/test_separation.py", "geometry/test_laws.py", "test_examples.py", "geometry/test_geodesic.py")
+"""Files that take a minute or more: begun first, so that no process is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, else as collected."""
+    rank = {name: i for i, name in enumerate(LONGEST)}
+
+    def place(item):
+        file = item.nodeid.partition("::")[0].removeprefix("tests/")
+        return rank.get(file, len(LONGEST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture
 def x64():
     """The test runs in float64; without it, in float32, as users do."""

@@ -36,6 +36,7 @@ def test_the_projected_law_has_mass_one_and_the_moments_of_samples(name, x64, ke
         assert abs(float(jnp.sum(f(points) * density * weights) - jnp.mean(values))) < 4.5 * error
 
 
+@pytest.mark.slow
 def test_nearby_data_are_all_the_density_needs(x64, key):
     manifold = Torus()
     data, centres = draw(manifold.uniform, key, 2000), draw(manifold.uniform, jax.random.key(1), 64)

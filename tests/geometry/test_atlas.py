@@ -80,6 +80,7 @@ def test_more_ambient_dimensions_change_nothing(ambient, x64, key):
     np.testing.assert_allclose(jax.vmap(copy.inside)(high), flat, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_curvature_is_read_off_the_fitted_charts(x64, key):
     torus = Torus(1.0, 0.5)
     data = draw(torus.uniform, key, 64_000)

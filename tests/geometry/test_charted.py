@@ -68,6 +68,7 @@ def test_the_partition_adds_up_to_one_and_both_charts_take_part():
     assert np.mean(shares[:, 0] == 0) > 0.05  # near the pole that the first chart does not reach
 
 
+@pytest.mark.slow
 def test_integrals_converge_faster_than_any_power(x64):
     errors = []
     for order in (16, 32, 64):

@@ -43,6 +43,7 @@ def test_great_circles_are_the_geodesics_of_the_sphere(x64):
         np.testing.assert_allclose(found, [np.cos(1.5), 0.8 * np.sin(1.5), 0.6 * np.sin(1.5)], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_lines_are_the_geodesics_of_the_flat_torus(x64):
     manifold, u, a = flat(), jnp.asarray([0.3, 0.5]), jnp.asarray([2.0, -0.7])
     x, v = jax.jvp(clifford, (u,), (a,))
@@ -137,7 +138,7 @@ def test_the_flat_torus_is_flat_and_bent(x64):
     assert float(jnp.sum(second_fundamental_form(chart, u) ** 2)) > 0.1
 
 
-@pytest.mark.parametrize("dim", [2, 3, 4])
+@pytest.mark.parametrize("dim", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_curvature_tensors_of_spheres(x64, dim):
     """R_abcd = (g_ad g_bc - g_ac g_bd) / r^2, Ric = (k - 1) / r^2, scalar k (k - 1) / r^2."""
     sphere = Sphere(dim, 2.0)

@@ -64,6 +64,7 @@ def test_feet_at_an_edge_are_exact(x64):
     np.testing.assert_allclose(jax.vmap(strip.project)(x), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_seam_of_a_glued_band_cannot_be_seen(x64):
     """Projection, and its derivative, are smooth where the parameter starts anew."""
     manifold = from_embedding(band, *MOEBIUS)

@@ -34,6 +34,7 @@ def test_kernels_are_right_close_to_their_centres_in_single_precision():
     assert float(found) == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_stretched_kernels_are_chosen_where_points_follow_a_line_and_round_ones_where_not(key):
     """A great circle with a thin law across it, and a von Mises-Fisher cloud."""
     t = 2 * jnp.pi * jax.random.uniform(key, (600,))

@@ -169,7 +169,7 @@ def test_kronrod_is_quadpacks_and_null_rules_vanish_on_polynomials():
     assert np.linalg.matrix_rank(rule.nulls) == 3
 
 
-@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("d", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_error_bound_holds_at_any_noise_level_and_distance(d, x64):
     """With a law whose score is known, on the circle and on the sphere, its poles too; in the centre as well."""
     score, kappa = on_ellipsoid(np.ones(d), 3 * np.eye(d)[0]), 3.0
@@ -200,6 +200,7 @@ def test_error_bound_holds_on_an_ellipse_with_a_jump(jump, x64):
         assert_bounded(found, truth, sigma, x, slice(0 if jump == -np.inf else 12))
 
 
+@pytest.mark.slow
 def test_bound_holds_where_a_jump_on_a_surface_takes_more_panels_than_there_are(x64):
     """On the axis of a sphere with a jump across the equator the mean is a quotient of exponential integrals."""
     normal, sigma = np.array([0.48, 0.6, 0.64]), 0.5
@@ -251,6 +252,7 @@ class Cylinder(eqx.Module):
         return jnp.stack([jnp.cos(u[0]), jnp.sin(u[0]), u[1]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [1e-4, 1e-2, 0.3, 10.0])
 def test_score_of_a_product_is_those_of_its_factors_in_single_precision(sigma):
     """A circle and a segment with its two ends, whose law is a truncated normal one."""
