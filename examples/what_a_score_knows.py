@@ -1,4 +1,4 @@
-"""What a score knows of a manifold, in four panels: its expansion, what its errors cost, the uniform law, the dimension.
+"""What a score knows of a manifold, in four panels: its expansion, the cost of errors, the uniform law, the dimension.
 
     python examples/what_a_score_knows.py [FIGURE]
 
@@ -55,7 +55,9 @@ def thresholds(axes, curves) -> None:
     for experiment, method, colour in lines:
         if ("G3", experiment, method, "TV to mu") in curves:
             sigma, gap = curves["G3", experiment, method, "TV to mu"]
-            axes.loglog(sigma, gap, "o-", color=colour, markersize=4, label=f"error σ^{-float(method[2:]):g}")
+            axes.loglog(
+                sigma, gap, "o-", color=colour, markersize=4, label=rf"error $\sigma^{{{0 - float(method[2:]):g}}}$"
+            )
     axes.legend(fontsize=8, frameon=False)
     dress(axes, "Only small errors leave the density", "noise level σ", "TV between the law and μ")
 
@@ -70,7 +72,8 @@ def uniformity(axes, curves) -> None:
                 rates.append(np.polyfit(np.log(sigma), np.log(gap), 1)[0])
         fine = np.linspace(0, 2 if name == "surface" else 1.1, 200)
         axes.plot(fine, limit(fine), "-", color=colour, linewidth=1, alpha=0.6)
-        axes.plot(alphas, rates, "o", color=colour, markersize=6, label=name)
+        size, face = (10, "none") if name == "curve" else (6, colour)
+        axes.plot(alphas, rates, "o", color=colour, markersize=size, markerfacecolor=face, label=name)
     axes.legend(fontsize=8, frameon=False)
     dress(axes, "How fast a tempered score becomes uniform", "tempering α", "exponent of TV in σ")
 

@@ -48,7 +48,9 @@ def levels(low: float, high: float, count: int = 5, smoke: int = 4) -> dict[Scal
     0.
     """
     grids: dict[Scale, Grid] = {"cpu": _geometric(low, high, count), "gpu": _geometric(low, high, 2 * count)}
-    return grids | ({"smoke": _geometric(low, high, smoke)} if smoke else {})
+    if smoke:
+        grids["smoke"] = _geometric(low, high, smoke)
+    return grids
 
 
 def _geometric(low: float, high: float, count: int) -> Grid:

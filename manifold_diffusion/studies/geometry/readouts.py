@@ -148,7 +148,9 @@ def _shape(key: Key, sigma: Number):
 
 def _grids(smoke: bool) -> dict[Scale, Grid]:
     grids: dict[Scale, Grid] = {"cpu": Grid(_SIGMAS, 4), "gpu": Grid(_SIGMAS, 16)}
-    return grids | ({"smoke": Grid(_SIGMAS[1:2], 3)} if smoke else {})
+    if smoke:
+        grids["smoke"] = Grid(_SIGMAS[1:2], 3)
+    return grids
 
 
 _SIGMAS, _SMALLEST = (0.03, 0.045, 0.06), "S^2 in R^10"

@@ -49,7 +49,9 @@ def stationary(
     fixed = int(np.argmax(potential))
     others = np.delete(np.arange(potential.size), fixed)
     law = np.ones(potential.size)
-    law[others] = spsolve(balance[others][:, others].tocsc(), -balance[others][:, [fixed]].toarray().ravel())
+    law[others] = np.asarray(
+        spsolve(balance[others][:, others].tocsc(), -balance[others][:, [fixed]].toarray().ravel())
+    )
     masses = law.reshape(potential.shape) * tube.volumes
     return masses / np.sum(masses)
 
