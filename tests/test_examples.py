@@ -3,6 +3,9 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -24,3 +27,12 @@ def test_a_manifold_of_your_own(tmp_path):
 def test_an_audit_tells_samples_apart():
     verdicts = load("audit_a_sample").main(size=1200, new=600)
     assert verdicts == {"fresh": "generalises", "copies": "memorised", "half missing": "collapsed"}
+
+
+@pytest.mark.slow
+def test_what_a_score_knows(tmp_path):
+    curves = load("what_a_score_knows").main(str(tmp_path / "knows.png"), scale="smoke")
+    assert (tmp_path / "knows.png").stat().st_size > 10_000
+    sigma, remainder = curves["G1", "ellipse", "exact", "remainder"]
+    slope = np.polyfit(np.log(sigma), np.log(remainder), 1)[0]
+    assert abs(slope - 2) < 0.1
