@@ -9,6 +9,7 @@ from manifold_diffusion.evaluation.chains import (
     measured_e_folds,
     split_r_hat,
 )
+from manifold_diffusion.evaluation.correlation import correlation_dimension
 from manifold_diffusion.evaluation.coverage import (
     Coverage,
     ball_mass_ratios,
@@ -16,6 +17,7 @@ from manifold_diffusion.evaluation.coverage import (
     coverage,
     coverage_scale,
 )
+from manifold_diffusion.evaluation.covering import covering_radius, expected_covering_radius
 from manifold_diffusion.evaluation.cross_fit import CrossFit, choose_degree, held_out_distances
 from manifold_diffusion.evaluation.density import chi_square, squared_hellinger, total_variation
 from manifold_diffusion.evaluation.dimension import (
@@ -27,6 +29,18 @@ from manifold_diffusion.evaluation.dimension import (
     local_pca,
     participation,
     two_nearest,
+)
+from manifold_diffusion.evaluation.extrapolation import dimension_from_distances
+from manifold_diffusion.evaluation.local_dimension import (
+    LocalDimensions,
+    correlation_at,
+    levina_bickel_at,
+    local_correlation,
+    local_levina_bickel,
+    local_participation,
+    local_two_nearest,
+    participation_at,
+    two_nearest_at,
 )
 from manifold_diffusion.evaluation.novelty import (
     Authenticity,
@@ -58,7 +72,15 @@ from manifold_diffusion.evaluation.score_dimension import (
     score_dimension,
 )
 from manifold_diffusion.evaluation.score_shape import ScoreShape, score_shape
-from manifold_diffusion.evaluation.shape import Noise, collapse_scale, entropy, noise_level, reach, spacing
+from manifold_diffusion.evaluation.shape import (
+    Noise,
+    collapse_scale,
+    entropy,
+    noise_level,
+    reach,
+    reach_interval,
+    spacing,
+)
 from manifold_diffusion.evaluation.support import (
     Hausdorff,
     SupportDistance,
@@ -89,6 +111,7 @@ __all__ = [
     "GeneratedAudit",
     "Hausdorff",
     "Interval",
+    "LocalDimensions",
     "Noise",
     "Novelty",
     "PrincipalCurvatures",
@@ -108,13 +131,17 @@ __all__ = [
     "circular_wasserstein",
     "collapse_scale",
     "consensus",
+    "correlation_at",
+    "correlation_dimension",
     "coverage",
     "coverage_scale",
+    "covering_radius",
     "decide",
     "denoiser_spectrum",
     "denoising_dimension",
     "denoising_projection",
     "diagnose",
+    "dimension_from_distances",
     "dimensions",
     "distances_to",
     "distinct",
@@ -122,6 +149,7 @@ __all__ = [
     "empirical_transport_bound",
     "entropy",
     "expected_authentic_share",
+    "expected_covering_radius",
     "expected_transport_bound",
     "extrapolated_denoiser",
     "finite_rows",
@@ -131,15 +159,22 @@ __all__ = [
     "headline",
     "held_out_distances",
     "levina_bickel",
+    "levina_bickel_at",
+    "local_correlation",
+    "local_levina_bickel",
+    "local_participation",
     "local_pca",
+    "local_two_nearest",
     "measured_e_folds",
     "median",
     "noise_level",
     "novelty",
     "participation",
+    "participation_at",
     "proportion",
     "quotient",
     "reach",
+    "reach_interval",
     "ridge_projection",
     "score_dimension",
     "score_first_order",
@@ -153,6 +188,7 @@ __all__ = [
     "support_distance",
     "total_variation",
     "two_nearest",
+    "two_nearest_at",
     "uniform_circular_wasserstein",
     "unit_ball_volume",
     "wasserstein",

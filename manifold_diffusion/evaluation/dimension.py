@@ -45,7 +45,7 @@ def levina_bickel(points: Data, neighbours: int = 20, order: int = 1, centres: i
     changes the estimate by a factor of two at most.
     """
     rows = checked(points)
-    around = _neighbourhoods(rows, neighbours, centres)
+    around = neighbourhoods(rows, neighbours, centres)
     terms, squares = _profile(around.distances)
     found = extrapolation.extrapolate(terms, squares, np.ones(terms.shape[1]), order, around.labels)
     return _inverted(found, terms.mean(), "Levina-Bickel")
@@ -68,14 +68,14 @@ def two_nearest(points: Data, discarded: float = 0.1, order: int = 1, centres: i
     share = (logs <= cut).mean()
     raw = np.minimum(logs, cut).mean() / share
     influence = (np.minimum(logs, cut) - raw * (logs <= cut)) / share
-    around = _neighbourhoods(rows, _PROFILE if order else 2, centres)
+    around = neighbourhoods(rows, _PROFILE if order else 2, centres)
     fits = extrapolation.orders(around.distances.shape[1] - 1, order)
     pieces = [_anchored(raw, influence, around, p) for p in fits]
     found = extrapolation.combined(pieces, extrapolation.spatial_blocks(rows))
     return _inverted(found, raw, "TwoNN")
 
 
-def _anchored(raw: float, influence: np.ndarray, around: "_Neighbourhoods", order: int) -> tuple[float, np.ndarray]:
+def _anchored(raw: float, influence: np.ndarray, around: "Neighbourhoods", order: int) -> tuple[float, np.ndarray]:
     """The raw value less what the polynomial of that order gains between radius zero and the first neighbour."""
     terms, squares = _profile(around.distances)
     coefficients, pulls = extrapolation.fit(terms, squares, np.ones(terms.shape[1]), order)
@@ -92,7 +92,7 @@ def dimensions(points: Data) -> tuple[Dimension, Dimension, Dimension]:
 
 
 def local_pca(points: Data, neighbours: int = 20, at_least: float = 1.0) -> Dimension:
-    """Where the mean logarithmic spectrum of local covariances has a decisive gap, or NaN where it has none.
+    """Where the mean logarithmic spectrum of local covariances has a decisive gap; `participation` where it has none.
 
     On a k-manifold of curvature kappa the neighbours within h spread with variance h^2 / (k + 2) along k directions
     and with O(kappa^2 h^4) across them. Sampling alone leaves gaps below 2 (20 neighbours, k <= 10), so a factor of 5
@@ -101,29 +101,36 @@ def local_pca(points: Data, neighbours: int = 20, at_least: float = 1.0) -> Dime
     spectra of at most 2000 points (whole patches: no point is repeated within one).
     """
     rows = checked(points)
-    around = _neighbourhoods(rows, neighbours, _CENTRES)
+    around = neighbourhoods(rows, neighbours, _CENTRES)
     spectra = _log_spectra(rows[around.indices])
     places = min(rows.shape[1] - 1, around.distances.shape[1] // 2)
     generator = np.random.default_rng(0)
     weights = generator.multinomial(len(spectra), np.full(len(spectra), 1 / len(spectra)), size=200) / len(spectra)
-    low, high = np.quantile([_gap(mean, places, at_least) for mean in weights @ spectra], [0.025, 0.975])
-    return Dimension(_gap(spectra.mean(axis=0), places, at_least), float(low), float(high), "local PCA")
+    found = _gap(spectra.mean(axis=0), places, at_least)
+    if np.isnan(found):
+        return participation(rows)
+    low, high = np.nanquantile([_gap(mean, places, at_least) for mean in weights @ spectra], [0.025, 0.975])
+    return Dimension(found, float(min(low, found)), float(max(high, found)), "local PCA")
 
 
-def participation(points: Data, neighbours: int = 20, order: int = 1, centres: int = _CENTRES) -> Dimension:
+def participation(points: Data, neighbours: int = 40, order: int = 2, centres: int = _CENTRES) -> Dimension:
     """1/k = mean of cos^2 of the angle between differences of neighbours: local PCA where its spectrum has no gap.
 
     The inverse participation ratio of the local covariance, sum(lambda^2) / sum(lambda)^2 of directions, with no
-    sampling bias (see `extrapolation.squared_cosines`) and extrapolated to radius zero as `levina_bickel` is. It needs
-    neither a gap nor many neighbours, is exact for spheres at every radius and stays within a few percent in
-    dimensions above ten, where estimators by volume fall short; neighbours that spread unevenly lower it.
+    sampling bias (see `extrapolation.squared_cosines`) and extrapolated to radius zero: the interval by a polynomial
+    of the given order, the value by one order less, since the curvature of normal directions takes more terms than
+    what noise lets one find in high dimension. It needs neither a gap nor many neighbours, is exact for spheres at
+    every radius and stays within a few percent in dimensions above ten, where estimators by volume fall short;
+    neighbours that spread unevenly lower it.
     """
     rows = checked(points)
-    around = _neighbourhoods(rows, max(neighbours, 4), centres)
+    around = neighbourhoods(rows, max(neighbours, 4), centres)
     cosines = extrapolation.squared_cosines(rows[around.indices[:, 1:]] - rows[around.indices[:, :1]])
     squares = extrapolation.pair_squares((around.distances / np.median(around.distances[:, -1])) ** 2)
     weights = np.arange(1.0, cosines.shape[1] + 1)
-    found = extrapolation.extrapolate(cosines, squares, weights, order, around.labels)
+    finer = extrapolation.extrapolate(cosines, squares, weights, order, around.labels)
+    lower = extrapolation.extrapolate(cosines, squares, weights, max(order - 1, 0), around.labels)
+    found = finer._replace(value=lower.value)
     return _inverted(found, float(cosines.mean(axis=0) @ weights / weights.sum()), "participation")
 
 
@@ -165,14 +172,14 @@ def headline(estimates: Sequence[Dimension], dim: int) -> Dimension:
     return min(finite, key=lambda e: max(abs(e.value - dim), 0.5))
 
 
-class _Neighbourhoods(NamedTuple):
+class Neighbourhoods(NamedTuple):
     picked: np.ndarray
     distances: np.ndarray
     indices: np.ndarray
     labels: np.ndarray
 
 
-def _neighbourhoods(rows: np.ndarray, neighbours: int, centres: int) -> _Neighbourhoods:
+def neighbourhoods(rows: np.ndarray, neighbours: int, centres: int) -> Neighbourhoods:
     """Of at most so many random rows: which they are, distances to their neighbours (c, K), indices of themselves and
     those (c, K + 1), and blocks.
     """
@@ -180,7 +187,7 @@ def _neighbourhoods(rows: np.ndarray, neighbours: int, centres: int) -> _Neighbo
     if len(rows) > centres:
         picked = np.random.default_rng(0).choice(len(rows), centres, replace=False)
     distances, indices = nearest(rows, rows[picked], min(neighbours, len(rows) - 1) + 1)
-    return _Neighbourhoods(picked, distances[:, 1:], indices, extrapolation.spatial_blocks(rows[picked]))
+    return Neighbourhoods(picked, distances[:, 1:], indices, extrapolation.spatial_blocks(rows[picked]))
 
 
 def _profile(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

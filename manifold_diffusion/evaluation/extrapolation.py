@@ -10,6 +10,7 @@ host in float64 and inside compiled JAX programs.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
@@ -47,11 +48,17 @@ def squared_cosines(offsets):
     pairs = offsets.shape[-2] // 2
     differences = offsets[..., 0 : 2 * pairs : 2, :] - offsets[..., 1 : 2 * pairs : 2, :]
     squares = xp.sum(differences * differences, axis=-1)
-    products = xp.matmul(differences, xp.matrix_transpose(differences)) ** 2
+    products = _gram(differences) ** 2
     cosines = products / (squares[..., :, None] * squares[..., None, :])
     counts = xp.arange(1, pairs, dtype=offsets.dtype)
     sums = xp.sum(xp.tril(cosines, k=-1), axis=-1)[..., 1:]
     return sums / xp.reshape(counts, (1,) * (sums.ndim - 1) + (-1,))
+
+
+def _gram(rows):
+    if isinstance(rows, np.ndarray):
+        return rows @ np.swapaxes(rows, -1, -2)
+    return jnp.matmul(rows, jnp.swapaxes(rows, -1, -2), precision="highest")
 
 
 def pair_squares(squares):
@@ -79,6 +86,17 @@ def fit(terms, squares, weights, order: int):
         slope = slope + p * coefficients[p] * s ** (p - 1)
     moved = (terms - y[None, :]) - slope[None, :] * (squares - s[None, :])
     return coefficients, xp.matmul(moved, xp.matrix_transpose(functionals))
+
+
+def dimension_from_distances(distances, order: int = 1):
+    """k by extrapolated means of `log_ratio_terms`, from sorted distances (n, K): `levina_bickel` without its interval.
+
+    One program for accelerators: works under jit, vmap (over samples) and grad.
+    """
+    xp = distances.__array_namespace__()
+    squares = (distances[:, :-1] / xp.mean(distances[:, -1:])) ** 2
+    weights = xp.ones_like(squares[0])
+    return 1 / fit(log_ratio_terms(distances), squares, weights, order)[0][0]
 
 
 def _functional(s, weights, order: int, place: int):
@@ -145,19 +163,26 @@ def block_error(influences: np.ndarray, labels: np.ndarray) -> float:
 
 
 def spatial_blocks(points: np.ndarray) -> np.ndarray:
-    """A block for every point, 32 of them or as many as have 4 points: the largest one is halved at the median of its
-    widest coordinate until there are enough.
+    """A block for every point, 32 of them or as many as have 4 points: the largest one is halved until enough are there.
+
+    It is cut at the median along the line between two points far apart, the same whatever frame the points are in.
     """
     count = min(BLOCKS, max(len(points) // 4, 2))
     blocks = [np.arange(len(points))]
     while len(blocks) < count:
         blocks.sort(key=len)
         rows = blocks.pop()
-        values = points[rows]
-        axis = (values.max(axis=0) - values.min(axis=0)).argmax()
-        order = np.argpartition(values[:, axis], len(rows) // 2)
-        blocks += [rows[order[: len(rows) // 2]], rows[order[len(rows) // 2 :]]]
+        along = _line_coordinates(points[rows])
+        order = np.argpartition(along, len(rows) // 2)
+        blocks += [np.sort(rows[order[: len(rows) // 2]]), np.sort(rows[order[len(rows) // 2 :]])]
     labels = np.empty(len(points), int)
     for label, rows in enumerate(blocks):
         labels[rows] = label
     return labels
+
+
+def _line_coordinates(points: np.ndarray) -> np.ndarray:
+    offsets = points - points[0]
+    far = np.einsum("nd,nd->n", offsets, offsets).argmax()
+    offsets = points - points[far]
+    return offsets @ offsets[np.einsum("nd,nd->n", offsets, offsets).argmax()]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import special
+from scipy import special, stats
 
 from manifold_diffusion._neighbours import nearest, self_nearest
-from manifold_diffusion.evaluation.sample import Data, distinct
+from manifold_diffusion.evaluation.sample import Data, Interval, distinct
 from manifold_diffusion.evaluation.transport import unit_ball_volume
 
 _CENTRES = 1000
@@ -119,23 +119,43 @@ def reach(points: Data, dim: int, noise: Noise | None = None, quantile: float = 
     robustified.
 
     The infimum over all pairs is the reach, through curvature for near pairs and bottlenecks for far ones. Here T_x
-    is the local PCA plane of at least 3 (k + 2) neighbours and a radius of ten times the noise; left out are pairs
-    nearer than three times that radius or than sqrt(8 noise / curvature), where errors of the planes and noise would
-    count as curvature (but never more than half of the pairs). The minimum over y is taken for up to 1000 points x
-    against up to 4000 points y, and of those minima the 5 % quantile: so it is an estimate, not a lower bound, and a
-    bottleneck that fewer than 5 % of the points see is missed. Infinite where no pair bends away.
+    is the tangent space at x of a quadratic fitted over the plane of local PCA, to at least 3 (k + 2) neighbours and
+    out to ten times the noise; left out are pairs nearer than three times that radius or than sqrt(8 noise /
+    curvature), where errors of T_x and noise would count as curvature (but never more than half of the pairs). The
+    minimum over y is taken for up to 1000 points x against up to 4000 points y, and of those minima the 5 % quantile:
+    so it is an estimate, not a lower bound, and a bottleneck that fewer than 5 % of the points see is missed.
+    Infinite where no pair bends away.
     """
+    return float(np.quantile(_smallest_balls(points, dim, noise), quantile, method="lower"))
+
+
+def reach_interval(points: Data, dim: int, noise: Noise | None = None, quantile: float = 0.05) -> Interval:
+    """`reach` with the 95 % interval of that quantile between two order statistics.
+
+    Points that share the neighbours of their planes count as one: of n minima, n / (3 (k + 2)) are taken to be
+    independent. It covers sampling error, not what few points see, nor the error of the planes.
+    """
+    smallest = np.sort(_smallest_balls(points, dim, noise))
+    independent = max(len(smallest) // (3 * (dim + 2)), 1)
+    low, high = stats.binom.ppf((0.025, 0.975), independent, quantile) / independent
+    places = np.clip(np.array([low, high]) * len(smallest), 0, len(smallest) - 1).astype(int)
+    value = float(np.quantile(smallest, quantile, method="lower"))
+    return Interval(value, float(smallest[places[0]]), float(smallest[places[1]]))
+
+
+def _smallest_balls(points: Data, dim: int, noise: Noise | None) -> Float[np.ndarray, " c"]:
     rows = distinct(points).points
     noise = noise_level(rows, dim) if noise is None else noise
     order = np.random.default_rng(0).permutation(len(rows))
     partners, centres = rows[order[:_PARTNERS]], rows[order[:_CENTRES]]
     distances, indices = _neighbourhoods(rows, centres, 3 * (dim + 2), 10 * noise.noise)
     least = np.sqrt(8 * noise.noise / noise.curvature) if noise.curvature > 0 else 0.0
-    smallest = [
-        _smallest_ball(partners - x[None, :], _plane(rows[found], dim), max(3 * radius, least))
-        for x, found, radius in zip(centres, indices, distances[:, -1], strict=True)
-    ]
-    return float(np.quantile(smallest, quantile, method="lower"))
+    return np.array(
+        [
+            _smallest_ball(partners - x[None, :], _tangent(rows[found], dim), max(3 * radius, least))
+            for x, found, radius in zip(centres, indices, distances[:, -1], strict=True)
+        ]
+    )
 
 
 def _neighbourhoods(rows: np.ndarray, centres: np.ndarray, count: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
@@ -150,8 +170,21 @@ def _neighbourhoods(rows: np.ndarray, centres: np.ndarray, count: int, radius: f
         count *= 2
 
 
-def _plane(patch: np.ndarray, dim: int) -> Float[np.ndarray, "k d"]:
-    return np.linalg.svd(patch - patch.mean(axis=0), full_matrices=False)[2][:dim]
+def _tangent(patch: np.ndarray, dim: int) -> Float[np.ndarray, "k d"]:
+    """An orthonormal frame of the tangent space at the first point of the patch.
+
+    The plane of local PCA is tangent somewhere near it; a quadratic fitted over that plane says how the surface is
+    inclined to it at the point itself.
+    """
+    offsets = patch - patch[0]
+    frame = np.linalg.svd(patch - patch.mean(axis=0), full_matrices=False)[2][:dim]
+    u = offsets @ frame.T
+    quadratic = [u[:, i] * u[:, j] for i in range(dim) for j in range(i, dim)]
+    design = np.column_stack([u, *quadratic, np.ones(len(u))])
+    if len(u) < design.shape[1] + 2:
+        return frame
+    slopes = np.linalg.lstsq(design, offsets - u @ frame, rcond=None)[0][:dim]
+    return np.linalg.qr((frame + slopes).T)[0].T
 
 
 def _smallest_ball(offsets: np.ndarray, frame: np.ndarray, least: float) -> float:
