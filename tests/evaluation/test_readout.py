@@ -22,7 +22,7 @@ def von_mises_fisher():
 
 
 @functools.cache
-def errors(dtype="float64", orders=(1, 2)):
+def errors():
     """The errors of every read-out at two noise levels and of both orders, on S^2: one program."""
     mean = DIRECTION - (DIRECTION @ FOOT) * FOOT
 
@@ -46,16 +46,15 @@ def errors(dtype="float64", orders=(1, 2)):
 
     @eqx.filter_jit
     def both(score, sigmas):
-        return [jax.vmap(functools.partial(at, score, order))(sigmas) for order in orders]
+        return [jax.vmap(functools.partial(at, score, order))(sigmas) for order in (1, 2)]
 
-    with jax.enable_x64(dtype == "float64"):
-        out = both(von_mises_fisher(), jnp.asarray(SIGMAS, dtype))
+    with jax.enable_x64(True):
+        out = both(von_mises_fisher(), jnp.asarray(SIGMAS))
     size = lambda a: np.abs(np.asarray(a)).reshape(len(SIGMAS), -1).max(axis=1)  # noqa: E731
-    assert all(a.dtype == dtype for a in jax.tree.leaves(out))
     return {name: [size(each[name]) for each in out] for name in out[0]}
 
 
-SLOPES = ("projection", "stretch", "normal eigenvalue", "tangent space", "second form", "log density")
+SLOPES = ("projection", "stretch", "normal eigenvalue", "tangent space", "second form", "log density", "mean curvature")
 
 
 @pytest.mark.parametrize("name", SLOPES)
@@ -77,11 +76,6 @@ def test_curvatures_from_both_sides_lose_the_even_errors():
     assert errors()["principal curvatures"][1][1] < 1e-3
 
 
-def test_single_precision_reads_the_same():
-    for name, single in errors("float32", (2,)).items():
-        np.testing.assert_allclose(single[0], errors()[name][1], atol=5e-3, err_msg=name)
-
-
 def test_the_score_on_the_manifold_is_half_the_mean_curvature(x64):
     """H = 2 P_N s and grad log rho = P_T s to O(sigma^2), claim G2."""
     of = eqx.filter_jit(lambda score, x, s: evaluation.score_first_order(score, x, s, 2, order=0))
@@ -91,14 +85,16 @@ def test_the_score_on_the_manifold_is_half_the_mean_curvature(x64):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.1)
 
 
-def test_a_torus_is_read_from_its_population_score(x64):
-    """Second form, mean and scalar curvature of both signs, against the principal curvatures in closed form."""
+def test_a_torus_is_read_from_its_population_score():
+    """Second form, mean and scalar curvature of both signs, against the principal curvatures in closed form; in
+    float32.
+    """
     torus = Torus(1.0, 0.5)
     score = scores.population_score(torus, lambda x: 0.5 * x[0], 120, sigma_min=0.055)
     angles = np.array([0.3, 1.9, 2.8])
     ring = np.stack([np.cos(angles), np.sin(angles), 0 * angles], 1)
     points = (1 + 0.5 * np.cos(angles))[:, None] * ring + 0.5 * np.sin(angles)[:, None] * np.array([[0, 0, 1.0]])
-    shape = evaluation.score_shape(score, jnp.asarray(points), 0.06, 2)
+    shape = evaluation.score_shape(score, jnp.asarray(points, jnp.float32), 0.06, 2)
     curvatures = [oracles.torus_curvatures(1.0, 0.5)(x) for x in points]
     vectors = np.stack([normal * sum(values) for normal, values in curvatures])
     np.testing.assert_allclose(shape.mean_curvature_vectors, vectors, atol=0.02)
@@ -108,6 +104,7 @@ def test_a_torus_is_read_from_its_population_score(x64):
     assert shape.scalar_curvature.value == pytest.approx(2 * gauss.mean(), abs=0.03)
     np.testing.assert_allclose(shape.feet, points, atol=1e-3)
     assert shape.non_finite == 0
+    assert shape.second_forms.dtype == np.float32
     for frame, (normal, _) in zip(shape.frames, curvatures, strict=True):
         assert np.max(np.abs(normal @ frame)) < 1e-3
 

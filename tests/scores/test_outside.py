@@ -69,14 +69,8 @@ def converted(predicts, noise):
 
 def look(score):
     def at(x, sigma):
-        direction = jnp.asarray([0.3, -1.0, 0.5], x.dtype), jnp.asarray(0.7, x.dtype)
-        return {
-            "score": score(x, sigma),
-            "forward": jax.jacfwd(score, (0, 1))(x, sigma),
-            "reverse": jax.jacrev(score, (0, 1))(x, sigma),
-            "along": jax.jvp(score, (x, sigma), direction)[1],
-            "loss": jax.grad(lambda x: jnp.sum(score(x, sigma) ** 2))(x),
-        }
+        derivatives = jax.jacfwd(score, (0, 1))(x, sigma), jax.jacrev(score, (0, 1))(x, sigma)
+        return score(x, sigma), *derivatives
 
     return at
 
@@ -101,7 +95,7 @@ def seen(kind, predicts, noise):
         return jax.tree.map(np.asarray, (batch(score, x, sigma), expected, denoised))
 
 
-KINDS = [(k, p, n) for k in ("torch", "numpy") for p, n in (("score", "ve"), ("denoiser", "ve"), ("epsilon", "vp"))]
+KINDS = [("torch", "score", "ve"), ("torch", "denoiser", "ve"), ("torch", "epsilon", "vp")]
 KINDS += [("numpy", "score", "vp"), ("numpy", "denoiser", "vp"), ("numpy with a jvp", "epsilon", "ve")]
 
 
@@ -109,11 +103,10 @@ KINDS += [("numpy", "score", "vp"), ("numpy", "denoiser", "vp"), ("numpy with a 
 def test_a_model_from_outside_is_the_function_that_it_computes(kind, predicts, noise):
     """Values to rounding; derivatives too where they are given, else to the error of differences."""
     found, expected, denoised = seen(kind, predicts, noise)
-    np.testing.assert_allclose(found["score"], expected["score"], rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(denoised, POINTS + LEVEL**2 * expected["score"], atol=1e-12)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(denoised, POINTS + LEVEL**2 * expected[0], atol=1e-12)
     tolerance = 1e-7 if kind == "numpy" else 1e-11
-    for name in ("forward", "reverse", "along", "loss"):
-        jax.tree.map(functools.partial(np.testing.assert_allclose, atol=tolerance), found[name], expected[name])
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=tolerance), found[1:], expected[1:])
 
 
 def test_a_batch_is_one_call():
