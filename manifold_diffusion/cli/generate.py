@@ -18,6 +18,8 @@ from manifold_diffusion.geometry import default_neighbours, monomial_count
 
 _FLOATS = 2**24
 _LARGEST_CHUNK = 1024
+_UNIFORM_QUANTILE = 0.99
+_FEW_FOLDS = 3
 
 
 class Fit(NamedTuple):
@@ -77,6 +79,8 @@ def fit_sampler(key: Key, rows: np.ndarray, options: argparse.Namespace, scale: 
         neighbours = min(default_neighbours(dim, degree), len(distinct))
         estimator = estimators.coarse_diffusion(dim, degree, neighbours=neighbours, sigma_0=level)
         return Fit(_fit(estimator, key, distinct), dim, degree, level * scale, notes)
+    if options.method == "uniform":
+        return _uniform(distinct, dim, notes, options, key, scale)
     if options.method == "inertial":
         level = len(rows) ** (-1.0 / (dim + 4))
         return Fit(
@@ -90,7 +94,37 @@ def fit_sampler(key: Key, rows: np.ndarray, options: argparse.Namespace, scale: 
     return Fit(_fit(estimator, key, rows), None, None, level * scale, notes)
 
 
-def _fit(estimator: Estimator, key: Key, rows: np.ndarray) -> Sampler:
+def _uniform(
+    rows: np.ndarray, dim: int, notes: tuple[str, ...], options: argparse.Namespace, key: Key, scale: float
+) -> Fit:
+    """The sampler and what became of its mixing; its noise level is the size of a step, at which data are forgotten."""
+    degree = _degree(rows, dim, options, key)
+    neighbours = min(default_neighbours(dim, degree), len(rows))
+    estimator = estimators.uniform_on_manifold(dim, degree, neighbours=neighbours, quantile=_UNIFORM_QUANTILE)
+    sampler = _fit(estimator, key, rows)
+    mixing = sampler.mixing
+    step = float(mixing.step) * scale
+    return Fit(sampler, dim, degree, step, (*notes, *_mixing_notes(mixing, step)))
+
+
+def _mixing_notes(mixing: estimators.Mixing, step: float) -> tuple[str, ...]:
+    folds, pieces, left_out = float(mixing.e_folds), int(mixing.components), 1 - float(mixing.supported)
+    notes = [f"{folds:.3g} e-folds of mixing in {int(mixing.steps)} steps of {number(step)}"]
+    if folds < _FEW_FOLDS:
+        notes.append(
+            f"warning: below {_FEW_FOLDS} e-folds points still remember the density of the data over long distances"
+        )
+    if pieces > 1:
+        notes.append(
+            f"the data fall into {pieces} pieces too far apart to walk between; "
+            "each is given the share of its estimated volume"
+        )
+    if left_out > 0:
+        notes.append(f"{left_out:.2g} of the data lie alone and have no points drawn around them")
+    return tuple(notes)
+
+
+def _fit(estimator: Estimator, key: Key, rows: np.ndarray) -> Any:
     try:
         return estimator(key, jnp.asarray(rows, jnp.float32))
     except ValueError as error:

@@ -3,7 +3,7 @@
 import argparse
 from typing import NoReturn
 
-METHODS = ("coarse", "memorising", "early-stopped", "inertial")
+METHODS = ("coarse", "memorising", "early-stopped", "inertial", "uniform")
 SCALES = ("smoke", "cpu", "gpu")
 DATA = "points, one a row: .npy, .npz, .csv (numbers, optional header) or .parquet"
 

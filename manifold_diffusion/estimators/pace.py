@@ -48,21 +48,21 @@ class SlowFunction(NamedTuple):
 
 
 def surroundings(points: Rows, dim: int, quantile: float) -> Surroundings:
-    """r^k to the m-th neighbour, m = ceil(log n), is the volume of a datum; where r is above its `quantile` among the
-    data, the datum is left out.
+    """r^k, r the distance to the m-th neighbour, m = ceil(log n), is the volume of a datum; where r is above 1.5 times
+    its `quantile` among the data, the datum is left out.
     """
     count = min(max(2, math.ceil(math.log(len(points)))), len(points) - 1)
     # With four times as many neighbours a curve falls into pieces by chance with probability n 2^-4m, not n 2^-m.
     distances, indices = self_nearest(points, min(4 * count, len(points) - 1))
     farthest = distances[:, count - 1]
-    limit = float(np.quantile(farthest, quantile))
+    limit = _SLACK * float(np.quantile(farthest, quantile))
     if not limit > 0:
         raise ValueError("the data have more copies of a point than neighbours asked for; drop the duplicates")
     rows = np.flatnonzero(farthest <= limit)
-    near = distances <= _SLACK * limit
+    near = distances <= limit
     pairs = np.repeat(np.arange(len(points)), near.sum(axis=1)), indices[near]
     graph = sparse.coo_array((np.ones(near.sum()), pairs), shape=(len(points),) * 2).tocsr()[rows][:, rows]
-    return Surroundings(rows, farthest[rows] ** dim, _SLACK * limit, count, connected_components(graph)[0])
+    return Surroundings(rows, farthest[rows] ** dim, limit, count, connected_components(graph)[0])
 
 
 def slow_function(points: Rows, volumes: Float[np.ndarray, " n"]) -> SlowFunction:

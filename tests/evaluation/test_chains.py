@@ -94,7 +94,8 @@ def test_what_cannot_be_judged_is_nan_and_what_is_too_short_refused():
 
 
 def test_arviz_agrees():
+    """It divides autocovariances by n and variances by n - 1, here both are by n - 1: a few 1 / n apart."""
     arviz = pytest.importorskip("arviz")
     x = autoregressive(0.6, 5, 801)
     assert evaluation.split_r_hat(x) == pytest.approx(float(arviz.rhat(x, method="rank")), rel=1e-6)
-    assert evaluation.effective_sample_size(x) == pytest.approx(float(arviz.ess(x, method="bulk")), rel=1e-3)
+    assert evaluation.effective_sample_size(x) == pytest.approx(float(arviz.ess(x, method="bulk")), rel=2 / 400)
