@@ -10,7 +10,7 @@ import numpy as np
 _TRIED = 3
 
 
-class HostModel(ABC):
+class AbstractHostModel(ABC):
     """F(y, c) for y (..., d) and c (...), of the same leading axes, which become one batch.
 
     Nothing here may call jax: it runs inside of a program.
@@ -105,7 +105,7 @@ class HostModel(ABC):
         return out.reshape(*lead, out.shape[-1])
 
 
-class TorchModel(HostModel):
+class TorchModel(AbstractHostModel):
     """A PyTorch module, or function of tensors, on the device and in the precision of its first parameter."""
 
     name = "the torch module"
@@ -137,7 +137,7 @@ class TorchModel(HostModel):
         return self.torch.from_dlpack(np.ascontiguousarray(a)).to(**self.place)
 
 
-class NumpyModel(HostModel):
+class NumpyModel(AbstractHostModel):
     """A function of numpy arrays; its derivatives are given, or central differences."""
 
     name = "the numpy function"

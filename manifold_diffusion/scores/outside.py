@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Array, Num
 
 from manifold_diffusion._types import Point, Scalar, Score
-from manifold_diffusion.scores.host import HostModel, NumpyModel, TorchModel
+from manifold_diffusion.scores.host import AbstractHostModel, NumpyModel, TorchModel
 
 
 class _OutsideScore(eqx.Module):
-    model: HostModel = eqx.field(static=True)
+    model: AbstractHostModel = eqx.field(static=True)
     condition: Callable[[Scalar], Scalar] | None = eqx.field(static=True)
     predicts: str = eqx.field(static=True)
     preserving: bool = eqx.field(static=True)
@@ -145,7 +145,7 @@ def _try(score: _OutsideScore, examples: np.ndarray, sigma: float) -> None:
 
 
 @eqx.filter_custom_jvp
-def _evaluate(model: HostModel, y: Point, c: Scalar, width: Scalar) -> Point:
+def _evaluate(model: AbstractHostModel, y: Point, c: Scalar, width: Scalar) -> Point:
     """F(y, c); the width is the unit of length for differences, and a constant."""
     return _call(model.value, y, y, c)
 
@@ -159,7 +159,7 @@ def _derivative(primals, tangents):
     return _evaluate(model, y, c, width), _along(model, *_once(y, c), width, dy, dc)
 
 
-def _along(model: HostModel, y, c, width, dy, dc):
+def _along(model: AbstractHostModel, y, c, width, dy, dc):
     """dF(y, c)[dy, dc], linear in (dy, dc) for jax, with its transpose.
 
     Callbacks have no transpose. What jax offers for a linear map that is given by its two directions, and can be
