@@ -34,15 +34,20 @@ class Dimension(NamedTuple):
     estimator: str
 
 
-def levina_bickel(points: Data, neighbours: int = 20, order: int = 1, centres: int = _CENTRES) -> Dimension:
+def levina_bickel(points: Data, neighbours: int = 20, order: int = 1, centres: int = 1000) -> Dimension:
     """1/k = mean over i and j < K of y_ij = j log(T_{j+1} / T_j), T_j the distance from x_i to its j-th neighbour.
 
     That is the maximum likelihood estimator of Levina and Bickel (2004), averaged as MacKay and Ghahramani do (2005):
     inverses first. It is the case `order` = 0. By default the means of y_ij over i are extrapolated along a line in
     the mean of T_j^2 (derived: a ball of volume c r^k (1 + a r^2 + ...) has E y_j = 1/k - (2a/k^2) E T_j^2 + ...).
 
-    At most `centres` points x_i are used, all points as neighbours. Repeated points count once. The extrapolation
-    changes the estimate by a factor of two at most.
+    At most `centres` points x_i are used, all points as neighbours; len(points) gives the smallest interval. Repeated
+    points count once. The extrapolation changes the estimate by a factor of two at most.
+
+    Intervals hold the dimension in 90 % or more of repeats on closed manifolds with k <= 5 and N >= 1000 (measured).
+    Above, the bias left at N = 2500 is within 2.5 % on spheres up to k = 10 and flat tori up to k = 8, and from 2 to
+    8 % on spheres of dimension 15 and 20, 14 % on the flat 10-torus, -6 to -11 % on cubes, which have edges. Without
+    extrapolation it is -4, -10 and -22 % on spheres of dimension 6, 10 and 20.
     """
     rows = checked(points)
     around = neighbourhoods(rows, neighbours, centres)
@@ -51,7 +56,7 @@ def levina_bickel(points: Data, neighbours: int = 20, order: int = 1, centres: i
     return _inverted(found, terms.mean(), "Levina-Bickel")
 
 
-def two_nearest(points: Data, discarded: float = 0.1, order: int = 1, centres: int = 1000) -> Dimension:
+def two_nearest(points: Data, discarded: float = 0.1, order: int = 1, centres: int = 600) -> Dimension:
     """1/k = sum of log min(mu_i, c) / (number of mu_i <= c), where mu = T_2/T_1 has the law P(mu > t) = t^-k.
 
     TwoNN of Facco et al. (2017, Scientific Reports 7:12140). They drop the largest ratios, where the law fails, from

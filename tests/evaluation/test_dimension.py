@@ -120,7 +120,7 @@ def test_digits_have_a_dimension_around_eight_at_the_scale_of_neighbours_and_aro
     """Without extrapolation the values that are reported for such images; with it, estimators that fail in different
     ways agree.
     """
-    data = load_digits().data
+    data = load_digits(return_X_y=True)[0]
     assert 6 <= evaluation.levina_bickel(data, order=0).value <= 9
     assert 7 <= evaluation.two_nearest(data, order=0).value <= 11
     found = [evaluation.levina_bickel(data), evaluation.two_nearest(data), evaluation.participation(data)]

@@ -18,7 +18,7 @@ def test_terms_of_a_poisson_process_are_independent_and_exponential():
 
 
 def test_the_bias_of_curvature_is_that_of_the_expansion():
-    """On the 4-sphere chords have density r^3 (1 - r^2/4), balls r^4 (1 - r^2/6) points, and E y_j = 1/4 + E T_j^2 / 48."""
+    """Chords on the 4-sphere: density r^3 (1 - r^2/4), in a ball r^4 (1 - r^2/6), so E y_j = 1/4 + E T_j^2 / 48."""
     radii = np.sort(_chords(np.random.default_rng(0), (200000, 8)) * 0.6, axis=1)
     terms, squares = extrapolation.log_ratio_terms(radii), radii[:, :-1] ** 2
     slopes = (terms.mean(axis=0) - 0.25) / squares.mean(axis=0)
@@ -55,7 +55,8 @@ def test_the_fit_is_least_squares(order):
     expected = np.linalg.lstsq(design * root[:, None], terms.mean(axis=0) * root, rcond=None)[0]
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     np.testing.assert_allclose(influences.sum(axis=0), 0, atol=1e-9)
-    inside = jax.jit(lambda *a: extrapolation.fit(*a, order)[0])(*(jnp.asarray(a) for a in (terms, squares, weights)))
+    compiled = jax.jit(lambda y, s, w: extrapolation.fit(y, s, w, order)[0])
+    inside = compiled(jnp.asarray(terms), jnp.asarray(squares), jnp.asarray(weights))
     np.testing.assert_allclose(inside, expected, rtol=2e-2, atol=2e-3)
 
 

@@ -40,14 +40,14 @@ def test_parts_of_a_sample_have_their_own_dimensions(estimator):
 def test_the_core_of_levina_bickel_is_unbiased_with_a_gamma_interval():
     """Volumes of balls through neighbours of a Poisson process are sums of exponential variables."""
     volumes = np.random.default_rng(0).exponential(size=(20000, 12)).cumsum(axis=1)
-    values = np.asarray(jax.vmap(evaluation.levina_bickel_at)(jnp.asarray(volumes ** (1 / 3))))
+    values = np.asarray(jax.jit(jax.vmap(evaluation.levina_bickel_at))(jnp.asarray(volumes ** (1 / 3))))
     assert values.mean() == pytest.approx(3, rel=0.01)
     assert values.std() == pytest.approx(3 / np.sqrt(12 - 3), rel=0.03)
 
 
 def test_the_core_of_the_participation_ratio_counts_directions():
     offsets = np.random.default_rng(0).normal(size=(4000, 40, 5))
-    values, squares = jax.vmap(evaluation.participation_at)(jnp.asarray(offsets))
+    values, squares = jax.jit(jax.vmap(evaluation.participation_at))(jnp.asarray(offsets))
     inverses = 1 / np.asarray(values)
     assert inverses.mean() == pytest.approx(1 / 5, rel=0.01)
     # Where there is no bias, what noise passes for it makes the error larger, never smaller.
@@ -75,7 +75,7 @@ def test_cores_run_behind_a_search_in_one_program():
     whole = jax.jit(evaluation.dimension_from_distances)(distances)
     inverse = 1 / evaluation.levina_bickel(np.asarray(points), order=1).value
     assert 1 / whole == pytest.approx(inverse, rel=0.05)
-    assert np.isfinite(jax.grad(evaluation.dimension_from_distances)(distances)).all()
+    assert np.isfinite(jax.jit(jax.grad(evaluation.dimension_from_distances))(distances)).all()
 
 
 def test_centres_need_not_be_data():
