@@ -118,10 +118,10 @@ def _smallest_ball(offsets: Rows, patch: Float[np.ndarray, "q d"], dim: int, lea
 
 
 def kinetic_folds(time: float) -> float:
-    """-log((1 + s) e^-s): the decay of the slowest mode of a critically damped walk, s = steps tau sqrt(lambda_1)."""
-    return time - math.log1p(time)
+    """s - 1 + e^-s: the decay of the slowest mode of a walk with matched persistence, s = steps tau sqrt(lambda_1)."""
+    return time + math.expm1(-time)
 
 
 def kinetic_time(folds: float) -> float:
     """The s with `kinetic_folds(s)` = folds."""
-    return float(optimize.brentq(lambda s: kinetic_folds(s) - folds, 0.0, 2 * folds + 10))
+    return float(optimize.brentq(lambda s: kinetic_folds(s) - folds, 0.0, folds + 2))

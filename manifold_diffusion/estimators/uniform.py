@@ -41,7 +41,7 @@ from manifold_diffusion.estimators.pace import (
     surroundings,
 )
 from manifold_diffusion.geometry import EstimatedAtlas, fit_atlas
-from manifold_diffusion.samplers import LangevinStep, ManifoldWalk, critical_persistence
+from manifold_diffusion.samplers import LangevinStep, ManifoldWalk, matched_persistence
 from manifold_diffusion.scores import ProjectionScore
 
 _PILOTS = 256
@@ -156,7 +156,7 @@ def _kinetic(
     """
     dtype, step = atlas.index.points.dtype, 0.6 * reach / math.sqrt(atlas.dim)
     near = _Near(atlas.index, jnp.asarray(around.radius, dtype), around.count)
-    return ManifoldWalk(atlas, step, critical_persistence(step, eigenvalue), reach, near), step, step * eigenvalue**0.5
+    return ManifoldWalk(atlas, step, matched_persistence(step, eigenvalue), reach, near), step, step * eigenvalue**0.5
 
 
 def _langevin(

@@ -16,11 +16,13 @@ move of Zappa, Holmes-Cerfon and Goodman, arXiv 1702.08446, with the nearest poi
 n and n' must be shorter than `bound`, at most the reach, so that each is the offset of a nearest point.
 
 Before each move v is partly renewed, v <- a v + sqrt(1 - a^2) tau xi, and after it turned round, so that an accepted
-move goes on in its direction and a refused one goes back (Horowitz, Phys. Lett. B 268, 1991). With a = 0 this is a
-random walk: the mode of eigenvalue lambda of the Laplacian decays by tau^2 lambda / 2 a step. With a > 0 it is kinetic:
-the mode follows f'' + gamma f' + lambda f = 0 in units of tau, gamma = -log(a) / tau, whose decay is fastest at gamma =
-2 sqrt(lambda): by tau sqrt(lambda) a step, (1 + s) e^-s after s = steps tau sqrt(lambda). So steps ~ 1 / tau instead of
-1 / tau^2 (derived).
+move goes on in its direction and a refused one goes back (Horowitz, Phys. Lett. B 268, 1991). Where M is flat the
+displacement after n steps is normal, and a mode of eigenvalue lambda of the Laplacian decays by exp(-lambda V / 2),
+
+    V = tau^2 (n (1 + a) / (1 - a) - 2 a (1 - a^n) / (1 - a)^2),
+
+the variance of the sum of n steps (derived). With a = 0 that is a random walk, n tau^2 lambda / 2. With a = exp(-tau
+sqrt(lambda)), as tau -> 0, it is s - 1 + e^-s, s = n tau sqrt(lambda): steps ~ 1 / tau instead of 1 / tau^2.
 
 Langevin with the coarse score (Pi(x) - x) / sigma^2 moves at most as fast as a = 0 does when tau^2 is its variance
 across M, has noise in all D - k normal directions, which has to fit into the reach, and a bias O(tau^2).
@@ -166,9 +168,9 @@ def manifold_walk(
     return _WalkFrom(ManifoldWalk(manifold, step, persistence, bound, log_density), steps)
 
 
-def critical_persistence(step: float | int | Scalar, first_eigenvalue: float | int | Scalar) -> Scalar:
-    """a = exp(-2 tau sqrt(lambda_1)), with which the slowest mode decays fastest."""
-    return jnp.exp(-2 * step * jnp.sqrt(jnp.asarray(first_eigenvalue, dtype=float)))
+def matched_persistence(step: float | int | Scalar, first_eigenvalue: float | int | Scalar) -> Scalar:
+    """a = exp(-tau sqrt(lambda_1)): the velocity is forgotten as fast as the slowest mode decays."""
+    return jnp.exp(-step * jnp.sqrt(jnp.asarray(first_eigenvalue, dtype=float)))
 
 
 def _way_back(here: Place, there: Place) -> Point:
