@@ -516,10 +516,12 @@ STEPS = {
 
 @dataclasses.dataclass(frozen=True)
 class EstimatorEntry:
-    """How to make an estimator for a curve; `distance` bounds the mean distance of its samples to the unit circle."""
+    """How to make an estimator for a curve; `distance` bounds the mean distance of its samples to the unit circle; a
+    slow one has quick tests of its own."""
 
     make: Callable[[], Any]
     distance: float
+    slow: bool = False
 
 
 ESTIMATORS = {
@@ -527,7 +529,7 @@ ESTIMATORS = {
     "early-stopped": EstimatorEntry(lambda: estimators.early_stopped_diffusion(steps=24), 0.2),
     "inertial": EstimatorEntry(lambda: estimators.inertial_diffusion(1, steps=24), 0.2),
     "coarse": EstimatorEntry(lambda: estimators.coarse_diffusion(1, 3, steps=24), 2e-4),
-    "uniform": EstimatorEntry(lambda: estimators.uniform_on_manifold(1, 3), 2e-4),
+    "uniform": EstimatorEntry(lambda: estimators.uniform_on_manifold(1, 3), 2e-4, slow=True),
 }
 
 # Public names that are neither: interfaces, functions of the above, and parts of them.

@@ -177,7 +177,7 @@ def test_generated_points_of_another_width(tmp_path, good, capsys):
         (["--dim", "two"], "argument --dim: expected a whole number"),
         (["--degree", "-1"], "argument --degree: expected a whole number"),
         (["--degree", "40"], "--degree 40 in dimension 2 needs"),
-        (["--method", "magic"], "'magic'.*coarse.*memorising.*early-stopped.*inertial"),
+        (["--method", "magic"], "'magic'.*coarse.*memorising.*early-stopped.*inertial.*uniform"),
         (["--seed", "x"], "argument --seed"),
         (["--seed", "-1"], "argument --seed"),
         (["--n", "0"], "argument --n"),

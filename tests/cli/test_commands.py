@@ -55,6 +55,18 @@ def test_generate_writes_points_near_the_manifold(data, tmp_path, capsys, method
     assert np.median(np.abs(np.linalg.norm(points, axis=1) - 1)) < (0.15 if method != "coarse" else 0.02)
 
 
+def test_generate_uniform_says_how_well_it_mixes(data, tmp_path, capsys):
+    out = tmp_path / "new.npy"
+    options = ("--method", "uniform", "--dim", 2, "--degree", 2, "--json")
+    status, text, err = run(capsys, "generate", data, "--n", 40, "--out", out, *options)
+    summary = json.loads(text)
+    assert status == 0
+    assert set(summary) == GENERATE
+    assert (summary["dim"], summary["degree"], summary["non_finite"]) == (2, 2, 0)
+    assert "e-folds of mixing in" in err
+    assert np.median(np.abs(np.linalg.norm(np.load(out), axis=1) - 1)) < 0.02
+
+
 def test_the_same_seed_gives_the_same_points_however_many(data, tmp_path, capsys, monkeypatch):
     """To the last bit whatever --n is, and to rounding whatever the size of a chunk is."""
     files = [tmp_path / f"{i}.npy" for i in range(4)]

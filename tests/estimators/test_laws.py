@@ -12,7 +12,10 @@ from scipy.spatial import cKDTree
 from manifold_diffusion import estimators, measures
 from tests.catalogue import ESTIMATORS
 
-every_estimator = pytest.mark.parametrize("entry", ESTIMATORS.values(), ids=ESTIMATORS)
+every_estimator = pytest.mark.parametrize(
+    "entry",
+    [pytest.param(entry, marks=pytest.mark.slow if entry.slow else (), id=name) for name, entry in ESTIMATORS.items()],
+)
 SIZE = 256
 
 
