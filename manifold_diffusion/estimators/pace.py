@@ -22,14 +22,14 @@ Rows = Float[np.ndarray, "n d"]
 
 
 class Surroundings(NamedTuple):
-    """The data in whose surroundings a walk may go, the volume that belongs to each, how near the `count`-th datum must
+    """The data in whose surroundings a walk may go, the volume that belongs to each, how near the `neighbour`-th datum must
     be, and of how many pieces that is.
     """
 
     rows: Int[np.ndarray, " kept"]
     volumes: Float[np.ndarray, " kept"]
     radius: float
-    count: int
+    neighbour: int
     components: int
 
 
@@ -124,4 +124,4 @@ def kinetic_folds(time: float) -> float:
 
 def kinetic_time(folds: float) -> float:
     """The s with `kinetic_folds(s)` = folds."""
-    return float(optimize.brentq(lambda s: kinetic_folds(s) - folds, 0.0, folds + 2))
+    return optimize.root_scalar(lambda s: kinetic_folds(s) - folds, bracket=(0.0, folds + 2)).root

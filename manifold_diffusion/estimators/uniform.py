@@ -155,7 +155,7 @@ def _kinetic(
     and its pace tau sqrt(lambda_1).
     """
     dtype, step = atlas.index.points.dtype, 0.6 * reach / math.sqrt(atlas.dim)
-    near = _Near(atlas.index, jnp.asarray(around.radius, dtype), around.count)
+    near = _Near(atlas.index, jnp.asarray(around.radius, dtype), around.neighbour)
     return ManifoldWalk(atlas, step, matched_persistence(step, eigenvalue), reach, near), step, step * eigenvalue**0.5
 
 
