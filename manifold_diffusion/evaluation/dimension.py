@@ -178,6 +178,10 @@ def headline(estimates: Sequence[Dimension], dim: int) -> Dimension:
 
 
 class Neighbourhoods(NamedTuple):
+    """Which rows are centres, distances to their neighbours (c, K), indices of themselves and those (c, K + 1), and the
+    block of each.
+    """
+
     picked: np.ndarray
     distances: np.ndarray
     indices: np.ndarray
@@ -185,9 +189,7 @@ class Neighbourhoods(NamedTuple):
 
 
 def neighbourhoods(rows: np.ndarray, neighbours: int, centres: int) -> Neighbourhoods:
-    """Of at most so many random rows: which they are, distances to their neighbours (c, K), indices of themselves and
-    those (c, K + 1), and blocks.
-    """
+    """Around at most so many rows, drawn without replacement."""
     picked = np.arange(len(rows))
     if len(rows) > centres:
         picked = np.random.default_rng(0).choice(len(rows), centres, replace=False)
