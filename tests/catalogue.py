@@ -469,7 +469,11 @@ MEASURES = {
 
 # Noisings, scores, steps
 
-NOISINGS = {"variance exploding": lambda: processes.VarianceExploding(20.0)}
+NOISINGS = {
+    "variance exploding": lambda: processes.VarianceExploding(20.0),
+    "variance preserving": lambda: processes.VariancePreserving(processes.linear()),
+    "sub-variance preserving": lambda: processes.SubVariancePreserving(processes.cosine()),
+}
 
 
 def cloud(size=200):
@@ -622,12 +626,22 @@ OTHERS = {
         "AbstractNoising",
         "AbstractSDE",
         "Reverse",
+        "Schedule",
+        "constant",
+        "cosine",
         "forward",
         "geometric_grid",
         "karras_grid",
+        "level_grid",
+        "li_yan_betas",
+        "li_yan_grid",
+        "linear",
+        "logit_grid",
         "noise_level",
         "reverse",
+        "tabulated",
         "time_of",
+        "uniform_grid",
     },
     "scores": {
         "Bounded",

@@ -1,19 +1,50 @@
 """Forward noising, its reverse, and time grids: the only schedules in the package."""
 
-from manifold_diffusion.processes.grid import geometric_grid, karras_grid, noise_level, time_of
+from manifold_diffusion.processes.grid import (
+    geometric_grid,
+    karras_grid,
+    level_grid,
+    li_yan_betas,
+    li_yan_grid,
+    logit_grid,
+    noise_level,
+    time_of,
+    uniform_grid,
+)
 from manifold_diffusion.processes.noising import SDE, AbstractNoising, AbstractSDE, Reverse, forward, reverse
 from manifold_diffusion.processes.variance_exploding import VarianceExploding
+from manifold_diffusion.processes.variance_preserving import (
+    Schedule,
+    SubVariancePreserving,
+    VariancePreserving,
+    constant,
+    cosine,
+    linear,
+    tabulated,
+)
 
 __all__ = [
     "SDE",
     "AbstractNoising",
     "AbstractSDE",
     "Reverse",
+    "Schedule",
+    "SubVariancePreserving",
     "VarianceExploding",
+    "VariancePreserving",
+    "constant",
+    "cosine",
     "forward",
     "geometric_grid",
     "karras_grid",
+    "level_grid",
+    "li_yan_betas",
+    "li_yan_grid",
+    "linear",
+    "logit_grid",
     "noise_level",
     "reverse",
+    "tabulated",
     "time_of",
+    "uniform_grid",
 ]

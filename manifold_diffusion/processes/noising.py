@@ -32,6 +32,10 @@ class AbstractNoising(eqx.Module):
     def sigma(self, t: Scalar) -> Scalar:
         """The scale of the noise, 0 at t = 0."""
 
+    def variance(self, t: Scalar) -> Scalar:
+        """sigma(t)^2. To be written out where sigma is a square root, which has no derivative at t = 0."""
+        return self.sigma(t) ** 2
+
 
 @runtime_checkable
 class AbstractSDE(Protocol):
@@ -57,9 +61,9 @@ def log_alpha_rate(noising: AbstractNoising, t: Scalar) -> Scalar:
 
 
 def squared_diffusion(noising: AbstractNoising, t: Scalar) -> Scalar:
-    """g(t)^2 = 2 sigma sigma' - 2 f sigma^2, never negative (rounding could make it so where sigma / alpha is flat)."""
-    sigma, rate = jax.value_and_grad(noising.sigma)(t)
-    return jnp.maximum(2 * sigma * (rate - log_alpha_rate(noising, t) * sigma), 0.0)
+    """g(t)^2 = (sigma^2)' - 2 f sigma^2, never negative (rounding could make it so where sigma / alpha is flat)."""
+    variance, rate = jax.value_and_grad(noising.variance)(t)
+    return jnp.maximum(rate - 2 * log_alpha_rate(noising, t) * variance, 0.0)
 
 
 def forward(noising: AbstractNoising) -> SDE:
