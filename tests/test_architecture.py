@@ -98,7 +98,7 @@ def test_a_namespace_says_what_it_exports(folder):
     assert visible <= set(module.__all__), f"imported but not exported: {sorted(visible - set(module.__all__))}"
 
 
-@pytest.mark.parametrize("folder", ["processes", "samplers"])
+@pytest.mark.parametrize("folder", ["processes"])
 def test_siblings_import_the_interface_and_not_one_another(folder):
     """A file imports only such files of its folder as import none of it: the interface, or parts that are shared."""
     siblings = _folder(folder)
@@ -107,10 +107,11 @@ def test_siblings_import_the_interface_and_not_one_another(folder):
 
 
 @pytest.mark.parametrize(
-    ("folder", "interface"), [("geometry", "manifold"), ("measures", "measure"), ("scores", "score")]
+    ("folder", "interface"),
+    [("geometry", "manifold"), ("measures", "measure"), ("scores", "score"), ("samplers", "step")],
 )
 def test_siblings_compose_without_cycles_and_the_interface_stands_alone(folder, interface):
-    """Shapes are made of charts, products of parts, kernels of radial laws: in one order, from the interface up."""
+    """Shapes are made of charts, products of parts, kernels of radial laws, posteriors of chains: in one order."""
     siblings = _folder(folder)
     assert not siblings[interface]
     list(graphlib.TopologicalSorter(siblings).static_order())
