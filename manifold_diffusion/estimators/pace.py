@@ -22,8 +22,8 @@ Rows = Float[np.ndarray, "n d"]
 
 
 class Surroundings(NamedTuple):
-    """The data in whose surroundings a walk may go, the volume that belongs to each, how near the `neighbour`-th datum must
-    be, and of how many pieces that is.
+    """The data in whose surroundings a walk may go, the volume that belongs to each, how near the `neighbour`-th datum
+    must be, and of how many pieces that is.
     """
 
     rows: Int[np.ndarray, " kept"]

@@ -99,24 +99,24 @@ class ManifoldWalk(eqx.Module):
         renewal, coin = jax.random.split(key)
         here, keep = walker.place, self.persistence.astype(walker.velocity.dtype)
         v = keep * walker.velocity + jnp.sqrt(1 - keep**2) * self._impulse(renewal, here)
-        there = self._place(here.point + v)
-        ahead = here.point + v - there.point
-        back = _way_back(here, there)
-        behind = there.point + back - here.point
+        there, back, log_volume = self.move(here, v)
+        ahead, behind = here.point + v - there.point, there.point + back - here.point
         log_density = self._log_density(there.point)
-        log_ratio = (
-            (jnp.sum(v * v) - jnp.sum(back * back)) / (2 * self.step.astype(v.dtype) ** 2)
-            + here.log_volume_factor(behind)
-            - there.log_volume_factor(ahead)
-            + log_density
-            - walker.log_density
-        )
+        energy = (jnp.sum(v * v) - jnp.sum(back * back)) / (2 * self.step.astype(v.dtype) ** 2)
+        log_ratio = energy + log_volume + log_density - walker.log_density
         # A comparison with NaN is false: where a volume factor is not positive there is no way back.
         accepted = jnp.log(jax.random.uniform(coin, dtype=v.dtype)) < log_ratio
         accepted &= self._is_foot(there, ahead, v) & self._is_foot(here, behind, back)
         moved = Walker(there, -back, log_density, accepted)
         stayed = Walker(here, -v, walker.log_density, accepted)
         return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, stayed)
+
+    def move(self, here: Place, v: Point) -> tuple[Place, Point, Scalar]:
+        """The involution's (x', v') and the log of the factor by which it multiplies volume: NaN where it has none."""
+        there = self._place(here.point + v)
+        back = _way_back(here, there)
+        ahead, behind = here.point + v - there.point, there.point + back - here.point
+        return there, back, here.log_volume_factor(behind) - there.log_volume_factor(ahead)
 
     def _is_foot(self, place: Place, normal: Point, along: Point) -> Bool[Array, ""]:
         """Whether the offset is normal, which it is not at the edge of a chart, and short."""

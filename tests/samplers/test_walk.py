@@ -34,7 +34,7 @@ def move(walk, key, walker):
     return walk(key, walker)
 
 
-# Steps as long as the reach: without its volume factors the walk would not be uniform.
+# Steps of the size of the reach.
 @pytest.mark.parametrize(
     ("name", "step", "eigenvalue", "steps"), [("ellipse", 0.4, 0.42, 90), ("torus", 0.2, 0.7, 100)]
 )
@@ -66,6 +66,33 @@ def test_modes_decay_by_the_variance_of_the_displacement(persistence):
     lags = np.abs(np.subtract.outer(np.arange(steps), np.arange(steps)))
     variance = step**2 * np.sum(np.power(persistence, lags))
     assert np.mean(x[:, 0]) / 2 == pytest.approx(np.exp(-variance / 2), abs=0.01 + 4 * np.sqrt(0.5 / CHAINS))
+
+
+def test_the_volume_factor_is_the_jacobian_of_the_move(x64):
+    """On the ellipse, in arc length and signed velocity, by central differences."""
+    walk = ManifoldWalk(MANIFOLDS["ellipse"].make(), 0.4)
+
+    def tangent(angle):
+        return jnp.stack([-2 * jnp.sin(angle), jnp.cos(angle)])
+
+    @jax.jit
+    def moved(angle, v):
+        here = walk._place(jnp.stack([2 * jnp.cos(angle), jnp.sin(angle)]))
+        direction = tangent(angle) / jnp.linalg.norm(tangent(angle))
+        there, back, log_volume = walk.move(here, v * direction)
+        end = jnp.arctan2(there.point[1], there.point[0] / 2)
+        speed = jnp.linalg.norm(tangent(end))
+        return jnp.stack([end, jnp.sum(back * tangent(end)) / speed]), speed, log_volume
+
+    h = 1e-5
+    for angle, v in ((0.3, 0.4), (1.2, -0.3), (1.4, 0.45), (0.05, 0.2)):
+        by_angle = (moved(angle + h, v)[0] - moved(angle - h, v)[0]) / (2 * h)
+        by_velocity = (moved(angle, v + h)[0] - moved(angle, v - h)[0]) / (2 * h)
+        _, speed, log_volume = moved(angle, v)
+        ratio = speed / jnp.linalg.norm(tangent(jnp.asarray(angle)))
+        determinant = by_angle[0] * by_velocity[1] - by_angle[1] * by_velocity[0]
+        assert abs(float(log_volume)) > 1e-4
+        assert jnp.exp(log_volume) == pytest.approx(float(abs(determinant) * ratio), rel=1e-6)
 
 
 def test_an_accepted_move_goes_on_and_can_be_undone(x64):
