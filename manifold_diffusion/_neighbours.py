@@ -21,6 +21,7 @@ from manifold_diffusion._numerics import dot
 from manifold_diffusion._types import Point, Points
 
 _TREE_DIM = 16
+_TREE_POINTS_DIM, _MOST_COLUMNS, _PROBES = 6, 64, 100
 _BLOCK = 2048
 
 
@@ -28,9 +29,35 @@ def nearest(points, queries, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Distances and indices, both (m, k) and sorted, of the k points (n, d) nearest to each query (m, d); on the
     host.
     """
-    points, queries = np.asarray(points), np.asarray(queries)
-    _check_count(len(points), k)
-    return _search(_tree(points) if points.shape[1] <= _TREE_DIM else points, queries, k)
+    return Neighbours(points)(queries, k)
+
+
+class Neighbours:
+    """`nearest` for several batches of queries, or of numbers of neighbours, with one tree."""
+
+    def __init__(self, points):
+        points = np.asarray(points)
+        # Splitting at the median takes twice as long as at the midpoint, which many queries pay back.
+        self._size, self._source = len(points), KDTree(points) if _is_low_dimensional(points) else points
+
+    def __call__(self, queries, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and indices, both (m, k) and sorted, of the k points nearest to each query."""
+        _check_count(self._size, k)
+        return _search(self._source, np.asarray(queries), k)
+
+
+def _is_low_dimensional(points: np.ndarray) -> bool:
+    """Whether a tree is faster than all distances: where the space has few dimensions, or the points have.
+
+    The latter by the ratios of distances (Levina and Bickel 2004) from some of the points to 10 neighbours.
+    """
+    n, d = points.shape
+    if d <= _TREE_DIM or n <= 20 * _PROBES or d > _MOST_COLUMNS:
+        return d <= _TREE_DIM
+    distances = _search(points, points[:: n // _PROBES], 11)[0][:, 1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.log(distances[:, -1:] / distances[:, :-1])
+    return bool(np.mean(ratios[np.isfinite(ratios)]) * _TREE_POINTS_DIM >= 1)
 
 
 def self_nearest(points, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manifold_diffusion._neighbours import nearest
+from manifold_diffusion._neighbours import Neighbours
 from manifold_diffusion.evaluation import extrapolation
 from manifold_diffusion.evaluation.extrapolation import Extrapolated
 from manifold_diffusion.evaluation.sample import Data, distinct
@@ -67,13 +67,14 @@ def two_nearest(points: Data, discarded: float = 0.1, order: int = 1, centres: i
     neighbours of at most `centres` points.
     """
     rows = checked(points)
-    distances = nearest(rows, rows, 3)[0][:, 1:]
+    search = Neighbours(rows)
+    distances = search(rows, 3)[0][:, 1:]
     logs = np.log(distances[:, 1] / distances[:, 0])
     cut = np.quantile(logs, 1 - discarded)
     share = (logs <= cut).mean()
     raw = np.minimum(logs, cut).mean() / share
     influence = (np.minimum(logs, cut) - raw * (logs <= cut)) / share
-    around = neighbourhoods(rows, _PROFILE if order else 2, centres)
+    around = neighbourhoods(rows, _PROFILE if order else 2, centres, search)
     fits = extrapolation.orders(around.distances.shape[1] - 1, order)
     pieces = [_anchored(raw, influence, around, p) for p in fits]
     found = extrapolation.combined(pieces, extrapolation.spatial_blocks(rows))
@@ -188,12 +189,13 @@ class Neighbourhoods(NamedTuple):
     labels: np.ndarray
 
 
-def neighbourhoods(rows: np.ndarray, neighbours: int, centres: int) -> Neighbourhoods:
+def neighbourhoods(rows: np.ndarray, neighbours: int, centres: int, search: Neighbours | None = None) -> Neighbourhoods:
     """Around at most so many rows, drawn without replacement."""
+    search = Neighbours(rows) if search is None else search
     picked = np.arange(len(rows))
     if len(rows) > centres:
         picked = np.random.default_rng(0).choice(len(rows), centres, replace=False)
-    distances, indices = nearest(rows, rows[picked], min(neighbours, len(rows) - 1) + 1)
+    distances, indices = search(rows[picked], min(neighbours, len(rows) - 1) + 1)
     return Neighbourhoods(picked, distances[:, 1:], indices, extrapolation.spatial_blocks(rows[picked]))
 
 

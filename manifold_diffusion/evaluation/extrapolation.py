@@ -163,7 +163,7 @@ def block_error(influences: np.ndarray, labels: np.ndarray) -> float:
 
 
 def spatial_blocks(points: np.ndarray) -> np.ndarray:
-    """A block for every point, 32 of them or as many as have 4 points: the largest one is halved until enough are there.
+    """A block for every point, 32 or as many as have 4 points: the largest one is halved until enough are there.
 
     It is cut at the median along the line between two points far apart, the same whatever frame the points are in.
     """

@@ -32,10 +32,23 @@ class Distinct(NamedTuple):
 
 def distinct(points: Data) -> Distinct:
     """The rows without repetitions, in the order in which they first appear."""
-    rows = np.asarray(points)
+    rows = np.asarray(points).astype(np.float64)
+    if len(np.unique(_hashes(rows))) == len(rows):
+        return Distinct(rows, np.ones(len(rows), np.intp), 0)
     _, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
     order = np.argsort(first)
-    return Distinct(rows[first[order]].astype(np.float64), counts[order], len(rows) - len(first))
+    return Distinct(rows[first[order]], counts[order], len(rows) - len(first))
+
+
+def _hashes(rows: np.ndarray) -> np.ndarray:
+    """A number for each row, the same for rows that are equal: that all differ is seen much sooner than which do not.
+
+    Sums of products of the bits with odd numbers, modulo 2^64.
+    """
+    bits = np.ascontiguousarray(rows + 0.0).view(np.uint64)  # -0 + 0 = 0
+    factors = np.random.default_rng(0).integers(2**63, size=rows.shape[1], dtype=np.uint64) * 2 + 1
+    mixed = bits ^ (bits >> np.uint64(29))
+    return (mixed * factors).sum(axis=1, dtype=np.uint64)
 
 
 def finite_rows(points: Data) -> tuple[np.ndarray, int]:
