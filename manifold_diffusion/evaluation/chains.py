@@ -48,8 +48,8 @@ def effective_sample_size(values: States) -> float:
     m n / (1 + 2 sum rho_t) over the m halves of n states, where 1 - rho_t = (W - mean autocovariance at lag t) / V
     with V = (n - 1) / n W + B / n; the sum runs over pairs rho_2t + rho_2t+1 as long as they are positive, and made
     to fall, and the even lag that follows is added once where it is positive (Geyer, Statistical Science 7, 1992;
-    Vehtari et al. 2021, eq. 10-13). At most m n log10(m n), which caps what chains whose successive states are opposed may
-    claim.
+    Vehtari et al. 2021, eq. 10-13). At most m n log10(m n), which caps what chains whose successive states are opposed
+    may claim.
     """
     return _effective_size(_normal_scores(_halves(values)))
 
