@@ -216,6 +216,7 @@ def test_bound_holds_where_a_jump_on_a_surface_takes_more_panels_than_there_are(
     assert (misses_ < 1e-4).all()
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_the_closed_form(x64):
     for d in (2, 3):
         score, exact = on_ellipsoid(np.ones(d), 3 * np.eye(d)[0]), VonMisesFisherScore(jnp.eye(d)[0], 3.0)

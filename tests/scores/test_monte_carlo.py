@@ -68,6 +68,7 @@ def test_intervals_of_95_percent_cover_the_truth_as_often(sigma, x64):
     assert (found.effective_size > 40).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [1e-5, 0.01, 0.3, 10.0])
 def test_estimates_scatter_as_their_intervals_say(sigma, x64):
     """The standard deviation over keys is the half width over 1.96, and the bias is small beside it."""
