@@ -511,8 +511,20 @@ SCORES = {
 STEPS = {
     "euler_maruyama": samplers.euler_maruyama,
     "ddpm": samplers.ddpm,
+    "stochastic_heun": samplers.stochastic_heun,
+    "ddpm_plain": samplers.ddpm_plain,
+    "ddpm_hessian": samplers.ddpm_hessian,
+    "ddpm_accelerated": samplers.ddpm_accelerated,
+    "ddpm_training_free": samplers.ddpm_training_free,
+    "ddim": samplers.ddim,
     "euler": samplers.euler,
+    "midpoint": samplers.midpoint,
     "heun": samplers.heun,
+    "runge_kutta_4": samplers.runge_kutta_4,
+    "exponential_euler": samplers.exponential_euler,
+    "dpm_solver_2s": samplers.dpm_solver_2s,
+    "DPMSolver2M": samplers.DPMSolver2M(),
+    "AcceleratedFlow": samplers.AcceleratedFlow(),
 }
 
 # Estimators
@@ -639,6 +651,7 @@ OTHERS = {
         "logit_grid",
         "noise_level",
         "reverse",
+        "squared_diffusion",
         "tabulated",
         "time_of",
         "uniform_grid",

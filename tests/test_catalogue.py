@@ -31,7 +31,7 @@ def made(folder):
 def entries(folder):
     """The names of the classes (or functions) that the entries of a folder are made of."""
     if folder == "samplers":
-        return {step.__name__ for step in catalogue.STEPS.values()}
+        return set(catalogue.STEPS)
     if folder == "estimators":
         return {entry.make().__qualname__.split(".")[0] for entry in catalogue.ESTIMATORS.values()}
     names = {type(thing).__name__ for thing in made(folder)}

@@ -11,7 +11,15 @@ from manifold_diffusion.processes.grid import (
     time_of,
     uniform_grid,
 )
-from manifold_diffusion.processes.noising import SDE, AbstractNoising, AbstractSDE, Reverse, forward, reverse
+from manifold_diffusion.processes.noising import (
+    SDE,
+    AbstractNoising,
+    AbstractSDE,
+    Reverse,
+    forward,
+    reverse,
+    squared_diffusion,
+)
 from manifold_diffusion.processes.variance_exploding import VarianceExploding
 from manifold_diffusion.processes.variance_preserving import (
     Schedule,
@@ -44,6 +52,7 @@ __all__ = [
     "logit_grid",
     "noise_level",
     "reverse",
+    "squared_diffusion",
     "tabulated",
     "time_of",
     "uniform_grid",

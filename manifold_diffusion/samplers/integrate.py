@@ -1,5 +1,7 @@
 """Steps joined into trajectories, and trajectories into a sampler."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,9 +12,27 @@ from manifold_diffusion.processes import AbstractSDE
 from manifold_diffusion.samplers.step import Corrector, Step
 
 
-def _advance(step: Step, sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
+def _start(step: Step, sde: AbstractSDE, x: Point, t0: Scalar) -> Any:
+    start = getattr(step, "start", None)
+    return () if start is None else start(sde, x, t0)
+
+
+def _advance(
+    step: Step, sde: AbstractSDE, x: Point, memory: Any, t0: Scalar, t1: Scalar, dw: Array
+) -> tuple[Point, Any]:
+    advance = getattr(step, "advance", None)
+    if advance is None:
+        after, kept = step(sde, x, t0, t1, dw), memory
+    else:
+        after, kept = advance(sde, x, memory, t0, t1, dw)
     # A step of length zero stays, even where the drift has no value (t = 0) or dw / sqrt(t1 - t0) none.
-    return jnp.where(t0 == t1, x, step(sde, x, t0, t1, dw).astype(x.dtype))
+    new, old = (after.astype(x.dtype), kept), (x, memory)
+    return jax.tree.map(lambda a, b: jnp.where(t0 == t1, b, a), new, old)
+
+
+def _shape(step: Step, x: Point) -> tuple[int, ...]:
+    draws = getattr(step, "draws", None)
+    return x.shape if draws is None else (draws, *x.shape)
 
 
 def _correct(corrector: Corrector, sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, key: Key) -> Point:
@@ -21,17 +41,17 @@ def _correct(corrector: Corrector, sde: AbstractSDE, x: Point, t0: Scalar, t1: S
 
 
 def integrate(
-    step: Step, sde: AbstractSDE, ts: Float[Array, " times"], x: Point, dws: Float[Array, "times-1 d"]
+    step: Step, sde: AbstractSDE, ts: Float[Array, " times"], x: Point, dws: Float[Array, "times-1 *draws d"]
 ) -> Point:
     """x at the last of the times `ts`, from x at the first and the Wiener increments dws[i] of variance |ts[i+1] -
     ts[i]|.
     """
     ts = ts.astype(x.dtype)
 
-    def body(x, interval):
-        return _advance(step, sde, x, *interval), None
+    def body(state, interval):
+        return _advance(step, sde, *state, *interval), None
 
-    return jax.lax.scan(body, x, (ts[:-1], ts[1:], dws))[0]
+    return jax.lax.scan(body, (x, _start(step, sde, x, ts[0])), (ts[:-1], ts[1:], dws))[0][0]
 
 
 class _Trajectory(eqx.Module):
@@ -47,16 +67,17 @@ class _Trajectory(eqx.Module):
         x = self.prior(start)
         times = self.ts.astype(x.dtype)
 
-        def body(x, interval):
+        def body(state, interval):
             i, t0, t1 = interval
             key = jax.random.fold_in(path, i)
-            dw = jnp.sqrt(jnp.abs(t1 - t0)) * jax.random.normal(key, x.shape, x.dtype)
-            x = _advance(self.step, self.sde, x, t0, t1, dw)
+            dw = jnp.sqrt(jnp.abs(t1 - t0)) * jax.random.normal(key, _shape(self.step, x), x.dtype)
+            after, memory = _advance(self.step, self.sde, *state, t0, t1, dw)
             if self.corrector is not None:
-                x = _correct(self.corrector, self.sde, x, t0, t1, jax.random.fold_in(key, 1))
-            return x, None
+                after = _correct(self.corrector, self.sde, after, t0, t1, jax.random.fold_in(key, 1))
+            return (after, memory), None
 
-        return jax.lax.scan(body, x, (jnp.arange(len(times) - 1), times[:-1], times[1:]))[0]
+        state = x, _start(self.step, self.sde, x, times[0])
+        return jax.lax.scan(body, state, (jnp.arange(len(times) - 1), times[:-1], times[1:]))[0][0]
 
 
 def generate(prior: Sampler, step: Step, sde: AbstractSDE, ts: Float[Array, " times"]) -> Sampler:

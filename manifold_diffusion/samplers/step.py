@@ -2,7 +2,8 @@
 
 Times may run either way (samplers run from 1 down to 0). Randomness enters only as dw, a Wiener increment of variance
 |t1 - t0|, so that strong orders can be tested by summing increments and results do not depend on how samples are
-batched.
+batched. Two things a step may have besides: `draws`, how many increments it takes, (draws, d) of them then; and a
+memory, which `start(sde, x, t0)` makes and `advance(sde, x, memory, t0, t1, dw) -> (x, memory)` hands on.
 """
 
 from collections.abc import Callable
@@ -46,9 +47,22 @@ def ddpm(sde: Reverse, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
     return mean + deviation * dw / jnp.sqrt(jnp.abs(t1 - t0))
 
 
+def stochastic_heun(sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
+    """y = x + h b(x, t0) + g(t0) dw, then x + h (b(x, t0) + b(y, t1)) / 2 + (g(t0) + g(t1)) dw / 2, with h = t1 - t0.
+
+    Strong order 1 and weak order 2 in the drift, the noise being additive (Kloeden and Platen, sec. 15.1). To t1 = 0 it
+    is the step of Euler and Maruyama.
+    """
+    h, end = t1 - t0, jnp.where(t1 == 0, t0, t1)
+    slope, g = sde.drift(x, t0), sde.diffusion(t0)
+    ahead = x + h * slope + g * dw
+    corrected = x + h / 2 * (slope + sde.drift(ahead, end)) + (g + sde.diffusion(end)) / 2 * dw
+    return jnp.where(t1 == 0, ahead, corrected)
+
+
 def euler(sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
     """x + (t1 - t0) drift(x, t0), order 1, for a flow (eta = 0); dw is not used."""
-    _refuse_noise(sde, "euler", "euler_maruyama")
+    refuse_noise(sde, "euler", "euler_maruyama")
     return x + (t1 - t0) * sde.drift(x, t0)
 
 
@@ -57,14 +71,15 @@ def heun(sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point
 
     At t1 = 0 the drift is 0/0 and the Euler step stands (arXiv 2206.00364, algorithm 1).
     """
-    _refuse_noise(sde, "heun", "euler_maruyama")
+    refuse_noise(sde, "heun", "euler_maruyama")
     slope = sde.drift(x, t0)
     predicted = x + (t1 - t0) * slope
     corrected = x + (t1 - t0) / 2 * (slope + sde.drift(predicted, jnp.where(t1 == 0, t0, t1)))
     return jnp.where(t1 == 0, predicted, corrected)
 
 
-def _refuse_noise(sde: AbstractSDE, step: str, remedy: str) -> None:
+def refuse_noise(sde: AbstractSDE, step: str, remedy: str) -> None:
+    """ValueError where the equation has noise, for steps that would leave it out."""
     eta = getattr(sde, "eta", 0.0)
     if eta != 0.0:
         raise ValueError(f"{step} solves a flow, got eta={eta}: use reverse(..., eta=0.0) or the step {remedy}")

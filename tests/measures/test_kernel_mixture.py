@@ -57,6 +57,7 @@ def test_stretched_kernels_are_chosen_where_points_follow_a_line_and_round_ones_
     assert choice.log_likelihood == pytest.approx(float(jnp.mean(log_densities(mixture, cloud[500:]))), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_duplicated_points_leave_the_fit_finite(key):
     cloud = draw(VonMisesFisher([0.0, 0.6, 0.8], 20.0).sample, key, 100)
     copies = jnp.concatenate([cloud, cloud, cloud, cloud])

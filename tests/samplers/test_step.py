@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from manifold_diffusion import samplers
 from manifold_diffusion.processes import SDE, AbstractNoising, VarianceExploding, geometric_grid, karras_grid, reverse
 from manifold_diffusion.samplers import ddpm, euler, euler_maruyama, generate, heun, integrate
 from manifold_diffusion.scores import KernelScore
@@ -46,10 +47,25 @@ def slopes(sizes, errors):
     return -np.diff(np.log(errors)) / np.diff(np.log(sizes))
 
 
-@pytest.mark.parametrize("noising", NOISINGS.values(), ids=NOISINGS)
-@pytest.mark.parametrize(("step", "order"), [(euler, 1), (heun, 2)])
-def test_flow_step_has_its_order(x64, noising, step, order):
+ORDERS = {
+    "euler": (euler, 1),
+    "heun": (heun, 2),
+    "midpoint": (samplers.midpoint, 2),
+    "Runge-Kutta 4": (samplers.runge_kutta_4, 4),
+    "ddim": (samplers.ddim, 1),
+    "exponential": (samplers.exponential_euler, 1),
+    "2S": (samplers.dpm_solver_2s, 2),
+    "2M": (samplers.DPMSolver2M(), 2),
+    "accelerated": (samplers.AcceleratedFlow(), 2),
+}
+# Where the signal does not shrink, the flow of Gaussian data is too simple for the others: 2M has order 3 there.
+CASES = [(name, "cosine") for name in ORDERS] + [("euler", "exploding"), ("heun", "exploding")]
+
+
+@pytest.mark.parametrize(("name", "noising"), CASES)
+def test_flow_step_has_its_order(x64, name, noising):
     """The flow of Gaussian data scales (x - mean) by the standard deviation."""
+    (step, order), noising = ORDERS[name], NOISINGS[noising]
     sde = reverse(noising, SCORE, eta=0.0)
     x, t1 = jnp.array([1.3, -2.0]), 0.1
     (m0, v0), (m1, v1) = marginal(noising, jnp.array(1.0)), marginal(noising, jnp.array(t1))
@@ -59,7 +75,7 @@ def test_flow_step_has_its_order(x64, noising, step, order):
         jnp.max(jnp.abs(integrate(step, sde, jnp.linspace(1.0, t1, n + 1), x, jnp.zeros((n, 2))) - exact))
         for n in sizes
     ]
-    np.testing.assert_allclose(slopes(sizes, errors), order, atol=0.1 * order)
+    np.testing.assert_allclose(slopes(sizes, errors)[-2:], order, atol=0.1 * order)
 
 
 @pytest.mark.parametrize("step", [euler, heun])

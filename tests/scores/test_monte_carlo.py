@@ -78,6 +78,7 @@ def test_estimates_scatter_as_their_intervals_say(sigma, x64):
     assert (np.abs(found.score.mean(axis=0) - truth) < 0.3 * spread).all()
 
 
+@pytest.mark.slow
 def test_both_of_two_nearest_points_are_found(x64):
     """In the middle of an ellipsoid whose first axis is the shortest, a: m = a tanh(concentration a) + O(sigma^2)."""
     axes, sigma = jnp.asarray([0.8, 1.5, 1.3, 1.2]), jnp.asarray(1e-5, dtype=float)

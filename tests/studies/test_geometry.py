@@ -73,6 +73,7 @@ def test_a_constant_wind_on_the_circle_has_the_law_of_the_book():
     assert compare(near, found, np.exp(kappa * np.cos(near.t))).total_variation > 0.05
 
 
+@pytest.mark.slow
 def test_moments_of_the_tangential_target_are_those_of_draws():
     """On S^2, by drawing data and noise and keeping what projects near the angle asked for."""
     sigma, kappa, angle, k = 0.3, 1.0, 1.0, 2
