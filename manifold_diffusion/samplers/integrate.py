@@ -49,7 +49,7 @@ def integrate(
     ts = ts.astype(x.dtype)
 
     def body(state, interval):
-        return _advance(step, sde, *state, *interval), None
+        return _advance(step, sde, state[0], state[1], *interval), None
 
     return jax.lax.scan(body, (x, _start(step, sde, x, ts[0])), (ts[:-1], ts[1:], dws))[0][0]
 
@@ -71,7 +71,7 @@ class _Trajectory(eqx.Module):
             i, t0, t1 = interval
             key = jax.random.fold_in(path, i)
             dw = jnp.sqrt(jnp.abs(t1 - t0)) * jax.random.normal(key, _shape(self.step, x), x.dtype)
-            after, memory = _advance(self.step, self.sde, *state, t0, t1, dw)
+            after, memory = _advance(self.step, self.sde, state[0], state[1], t0, t1, dw)
             if self.corrector is not None:
                 after = _correct(self.corrector, self.sde, after, t0, t1, jax.random.fold_in(key, 1))
             return (after, memory), None

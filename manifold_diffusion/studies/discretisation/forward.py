@@ -1,5 +1,7 @@
 """D7: how long noising takes from far away: the cutoff of the Ornstein-Uhlenbeck process."""
 
+from typing import Any
+
 import numpy as np
 from scipy import optimize, stats
 
@@ -29,7 +31,7 @@ def _variation(distance: float, time: float) -> float:
 def _mixing(key: Key, size: Number):
     """The times at which the variation is 1/4: of OU, and of Brownian motion from R against one from 0."""
     far = float(size)
-    ornstein = optimize.brentq(lambda t: _variation(far, t) - 0.25, 0.5, 10 + np.log(far))
+    ornstein: Any = optimize.brentq(lambda t: _variation(far, t) - 0.25, 0.5, 10 + np.log(far))
     quantile = stats.norm.ppf((1 + 0.25) / 2)
     shifts = np.linspace(-2, 2, 81)
     profile = 2 * stats.norm.cdf(np.exp(-shifts) / 2) - 1
