@@ -382,7 +382,7 @@ MANIFOLDS |= catalogue_groups.manifolds() | catalogue_shapes.manifolds()
 # Others of their class are in the quick run.
 _REPEATED = (
     *("Hoelder curve 2.5", "ellipse in R^7", "torus in R^6", "Fourier ellipse", "3-ellipsoid"),
-    *("parametrised torus", "curve by two equations", "atlas of an ellipse", "Gr(3, 1)"),
+    *("parametrised torus", "curve by two equations", "atlas of an ellipse", "Gr(3, 1)", "SO(3)", "curve in space"),
 )
 for _name in _REPEATED:
     MANIFOLDS[_name] = dataclasses.replace(MANIFOLDS[_name], slow=True)

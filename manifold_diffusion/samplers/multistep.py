@@ -52,9 +52,9 @@ class DPMSolver2M(eqx.Module):
         alpha1, sigma0, sigma1 = noising.alpha(t1), noising.sigma(t0), noising.sigma(t1)
         clean, last = sde.denoise(x, t0), sigma1 == 0
         usable = memory.known & ~last
-        # Where there is no step before, or no lambda at t1, times that have values stand in.
+        # Where there is no step before, or no lambda at t1, times that have one stand in.
         here, there = _log_ratio(sde, t0), _log_ratio(sde, jnp.where(last, t0 / 2, t1))
-        past = _log_ratio(sde, jnp.where(memory.known, memory.t, (1 + t0) / 2 + (t0 == 1)))
+        past = _log_ratio(sde, jnp.where(memory.known, memory.t, t0))
         slope = (there - here) / (2 * jnp.where(memory.known, here - past, 1.0))
         ahead = clean + jnp.where(usable, slope, 0.0) * (clean - memory.clean)
         share = sigma1 / sigma0

@@ -19,6 +19,7 @@ from manifold_diffusion.measures import draw
 MANIFOLDS = {"ellipse": (Ellipsoid((1.0, 0.6)), 300), "torus": (Torus(1.0, 0.5), 100), "circle": (Sphere(1), 300)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MANIFOLDS)
 def test_the_projected_law_has_mass_one_and_the_moments_of_samples(name, x64, key):
     manifold, order = MANIFOLDS[name]

@@ -50,6 +50,7 @@ def looked_at():
         return x, *(np.asarray(a) for a in jax.jit(jax.vmap(look))(jnp.asarray(x)))
 
 
+@pytest.mark.slow
 def test_projection_tangents_charts_and_curvature_are_those_of_the_sphere():
     x, y, _, centre, back, projector, curvature = looked_at()
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)

@@ -36,6 +36,7 @@ def flat():
     return from_embedding(clifford, [(0, 2 * np.pi)] * 2, "wrap")
 
 
+@pytest.mark.slow
 def test_great_circles_are_the_geodesics_of_the_sphere(x64):
     x, v = jnp.asarray([1.0, 0.0, 0.0]), jnp.asarray([0.0, 1.2, 0.9])
     for manifold in (Sphere(2), from_equations(lambda x: jnp.sum(x * x) - 1, 3)):

@@ -98,6 +98,7 @@ def geodesics(name) -> Geodesics:
 every_geodesic = pytest.mark.parametrize("name", MAKE)
 
 
+@pytest.mark.slow
 @every_geodesic
 def test_geodesics_have_normal_acceleration_and_keep_their_speed(name):
     seen, h = geodesics(name), TIMES[1] - TIMES[0]

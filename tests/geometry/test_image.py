@@ -188,6 +188,7 @@ def test_curvature_of_a_turning_shape_is_that_of_its_metric(x64):
     assert abs(float(extrinsic)) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_parameters_of_noisy_images_are_found_to_the_bound_of_cramer_and_rao(x64, key):
     """All motions at once: the errors, in units of the noise and standardised by the metric, are standard normal."""
     manifold = image_manifold(CORNER, 16, shift=1, scales=(0.9, 1.1), grid=(3, 3, 12, 2))

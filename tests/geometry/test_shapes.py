@@ -128,6 +128,7 @@ def test_uniform_points_of_a_hypersurface_from_its_equation_alone(key):
         assert stats.chisquare(counts, len(x) * expected).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_lines_that_touch_are_counted_and_too_many_crossings_are_refused(x64):
     sphere = geometry.from_equations(lambda x: jnp.sum(x * x) - 1, 3, box=[(-1.1, 1.15)] * 3)
     points, weights = sphere.quadrature(64)

@@ -207,6 +207,7 @@ def test_a_million_draws_have_the_angles_of_the_density(k, tau):
     assert stats.chisquare(np.histogram(shares, bins=50, range=(0, 1))[0]).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_draws_on_rotations_have_the_means_of_the_characters():
     """E tr(R_0^T R) = 3 e^{-t/2} and E (tr(R_0^T R)^2 - tr(R_0^T R) - 1) = 5 e^{-3t/2}, of degrees one and two."""
     start = turned(np.array(0.6), np.array(0.8))

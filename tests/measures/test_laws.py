@@ -136,6 +136,7 @@ def test_a_bound_that_is_too_low_is_an_error_and_not_a_bias(key):
         jax.block_until_ready(measures.draw(density.sample, key, 200))
 
 
+@pytest.mark.slow
 def test_von_mises_fisher_has_the_mean_length_of_the_book():
     """E <m, x> = I_{(k+1)/2}(kappa) / I_{(k-1)/2}(kappa) on S^k (Mardia and Jupp 2000, 9.3), also where k > 2."""
     for k, kappa in ((1, 2.0), (6, 20.0)):

@@ -39,6 +39,7 @@ def test_distances_to_the_neighbours_have_the_law_of_a_whole_sample(manifold, x6
         assert ks_2samp(local[:, j], whole[:, j]).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_neighbours_lie_on_the_manifold_in_order(x64, key):
     manifold = Torus()
     x = manifold.uniform(key) + 0.01

@@ -50,6 +50,7 @@ def test_both_posteriors_on_a_circle(operator):
     assert heights[0.0] - heights[1.0] > 0.2
 
 
+@pytest.mark.slow
 def test_the_uniform_prior_on_a_torus_by_langevin_and_by_the_walk():
     """Both against quadrature: the walk has no bias, the coarse score one of h^2."""
     torus = Torus(1.0, 0.4)

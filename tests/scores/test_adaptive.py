@@ -230,6 +230,7 @@ def test_derivatives_are_those_of_the_closed_form(x64):
             np.testing.assert_allclose(sigma**2 * in_sigma / size, sigma**2 * expected[1] / size, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_log_density_is_normalised_and_its_gradient_is_the_score(x64):
     score, exact = on_ellipsoid(np.ones(2), [3.0, 0.0], log_normaliser=None), VonMisesFisherScore(jnp.eye(2)[0], 3.0)
     x = jnp.asarray(points(np.ones(2)))

@@ -34,6 +34,7 @@ def test_the_error_is_of_the_order_it_says(x64):
     np.testing.assert_allclose(np.log2(high / low), [2, 4], atol=0.05)
 
 
+@pytest.mark.slow
 def test_on_the_manifold_it_is_the_gradient_of_the_density_and_half_the_mean_curvature(x64):
     torus = geometry.Torus(1.0, 0.4)
     law = measures.Density(torus, lambda x: x[0] + x[2] ** 2, 1.6, order=64)

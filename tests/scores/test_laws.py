@@ -12,7 +12,13 @@ from manifold_diffusion.geometry import Torus
 from tests.catalogue import SCORES, cloud
 
 SIGMA = 0.375  # which float32 holds exactly
-every_score = pytest.mark.parametrize("make", SCORES.values(), ids=SCORES)
+SLOWEST = {"expansion", "Monte Carlo"}
+"""Scores whose programs take longest to compile; they have quick tests of their own."""
+every_score = pytest.mark.parametrize(
+    "make",
+    [pytest.param(make, marks=pytest.mark.slow) if name in SLOWEST else make for name, make in SCORES.items()],
+    ids=SCORES,
+)
 
 
 def points(dtype):

@@ -115,7 +115,7 @@ def test_cells_have_equal_areas_and_the_masses_of_their_law(d):
     assert np.abs(cell_masses(draws["data"]) - 1 / 64).sum() / 2 > 20 * floor
 
 
-ALL, QUICK = {f"G{i}" for i in range(1, 13)}, {"G4", "G10", "G12"}
+ALL, QUICK = {f"G{i}" for i in range(1, 13)}, {"G10", "G12"}
 
 
 @pytest.mark.parametrize(

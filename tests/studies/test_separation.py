@@ -8,7 +8,7 @@ import pytest
 
 from manifold_diffusion.studies.separation import CLAIMS
 
-QUICK = ("S1", "S6", "S9", "S10")
+QUICK = ("S1", "S9", "S10")
 """One claim at least of each kind: rates, bounds, means, bands, figures of their own."""
 
 

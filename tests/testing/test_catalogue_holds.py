@@ -41,6 +41,7 @@ def test_a_score_of_data():
     assert not testing.check_score(score, data=data, is_gradient=True, dtype="float32").broken
 
 
+@pytest.mark.slow
 def test_an_estimator():
     coarse = estimators.coarse_diffusion(1, 3, steps=24)
     report = testing.check_estimator(coarse, ring(200), manifold=geometry.Sphere(1), count=256, dtype="float32")
