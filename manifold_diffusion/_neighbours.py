@@ -57,7 +57,8 @@ def _is_low_dimensional(points: np.ndarray) -> bool:
     distances = _search(points, points[:: n // _PROBES], 11)[0][:, 1:]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.log(distances[:, -1:] / distances[:, :-1])
-    return bool(np.mean(ratios[np.isfinite(ratios)]) * _TREE_POINTS_DIM >= 1)
+    known = ratios[np.isfinite(ratios)]  # copies of a point have none
+    return bool(known.sum() * _TREE_POINTS_DIM >= max(known.size, 1))
 
 
 def self_nearest(points, k: int) -> tuple[np.ndarray, np.ndarray]:

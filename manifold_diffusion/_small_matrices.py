@@ -53,6 +53,11 @@ def solve_positive(matrix: Float[Array, "k k"], right: Float[Array, "k m"]) -> F
     return jax.vmap(lambda b: cholesky_solve(rows, b), in_axes=1, out_axes=1)(right)
 
 
+def log_determinant(matrix: Float[Array, "k k"]) -> Scalar:
+    """log det A for a positive definite A; NaN where it is not."""
+    return 2 * jnp.sum(jnp.log(jnp.stack([row[-1] for row in cholesky_rows(matrix)])))
+
+
 def inverse_positive(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
     """A^{-1} for a positive definite A; NaN where it is not."""
     return solve_positive(matrix, jnp.eye(len(matrix), dtype=matrix.dtype))

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from scipy import optimize, sparse
 from scipy.sparse.csgraph import connected_components
 
+from manifold_diffusion._federer import smallest_balls
 from manifold_diffusion._neighbours import nearest, self_nearest
 
 _CENTRES, _PARTNERS, _GRAPH = 400, 4000, 500
@@ -91,30 +92,15 @@ def slow_function(points: Rows, volumes: Float[np.ndarray, " n"]) -> SlowFunctio
 
 
 def manifold_reach(points: Rows, dim: int) -> float:
-    """The smallest |y - x|^2 / (2 d(y - x, T_x)) over pairs (Federer 1959), at the 5 % quantile over x, by local PCA
-    planes; at most the radius of the data, so that a flat manifold has one too.
-
-    Pairs nearer than three times the radius of the planes are left out, where errors of the planes would count as
-    curvature.
+    """The 5 % quantile over points x of `smallest_balls`; at most the radius of the data, so that a flat manifold has
+    one too.
     """
     order = np.random.default_rng(0).permutation(len(points))
     partners, centres = points[order[:_PARTNERS]], points[order[:_CENTRES]]
     distances, indices = nearest(points, centres, min(3 * (dim + 2), len(points)))
-    found = [
-        _smallest_ball(partners - x[None, :], points[patch] - points[patch].mean(axis=0), dim, 3 * radius)
-        for x, patch, radius in zip(centres, indices, distances[:, -1], strict=True)
-    ]
+    found = smallest_balls(points, centres, partners, indices, dim, 3 * distances[:, -1])
     radius = np.sqrt(np.var(points, axis=0).sum())
     return float(min(np.quantile(found, _REACH_QUANTILE, method="lower"), radius))
-
-
-def _smallest_ball(offsets: Rows, patch: Float[np.ndarray, "q d"], dim: int, least: float) -> float:
-    frame = np.linalg.svd(patch, full_matrices=False)[2][:dim]
-    squares = np.einsum("nd,nd->n", offsets, offsets)
-    along = offsets @ frame.T
-    across = np.sqrt(np.maximum(squares - np.einsum("nk,nk->n", along, along), 0.0))
-    far = (squares >= min(least**2, np.median(squares))) & (across > 0)
-    return float(np.min(squares[far] / (2 * across[far]))) if far.any() else float("inf")
 
 
 def kinetic_folds(time: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special, stats
 
+from manifold_diffusion._federer import smallest_balls
 from manifold_diffusion._neighbours import nearest, self_nearest
 from manifold_diffusion.evaluation.sample import Data, Interval, distinct
 from manifold_diffusion.evaluation.transport import unit_ball_volume
@@ -150,12 +151,7 @@ def _smallest_balls(points: Data, dim: int, noise: Noise | None) -> Float[np.nda
     partners, centres = rows[order[:_PARTNERS]], rows[order[:_CENTRES]]
     distances, indices = _neighbourhoods(rows, centres, 3 * (dim + 2), 10 * noise.noise)
     least = np.sqrt(8 * noise.noise / noise.curvature) if noise.curvature > 0 else 0.0
-    return np.array(
-        [
-            _smallest_ball(partners - x[None, :], _tangent(rows[found], dim), max(3 * radius, least))
-            for x, found, radius in zip(centres, indices, distances[:, -1], strict=True)
-        ]
-    )
+    return smallest_balls(rows, centres, partners, indices, dim, np.maximum(3 * distances[:, -1], least))
 
 
 def _neighbourhoods(rows: np.ndarray, centres: np.ndarray, count: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
@@ -168,28 +164,3 @@ def _neighbourhoods(rows: np.ndarray, centres: np.ndarray, count: int, radius: f
         if np.median(distances[:, -1]) >= radius or 10 * count > len(rows):
             return distances, indices
         count *= 2
-
-
-def _tangent(patch: np.ndarray, dim: int) -> Float[np.ndarray, "k d"]:
-    """An orthonormal frame of the tangent space at the first point of the patch.
-
-    The plane of local PCA is tangent somewhere near it; a quadratic fitted over that plane says how the surface is
-    inclined to it at the point itself.
-    """
-    offsets = patch - patch[0]
-    frame = np.linalg.svd(patch - patch.mean(axis=0), full_matrices=False)[2][:dim]
-    u = offsets @ frame.T
-    quadratic = [u[:, i] * u[:, j] for i in range(dim) for j in range(i, dim)]
-    design = np.column_stack([u, *quadratic, np.ones(len(u))])
-    if len(u) < design.shape[1] + 2:
-        return frame
-    slopes = np.linalg.lstsq(design, offsets - u @ frame, rcond=None)[0][:dim]
-    return np.linalg.qr((frame + slopes).T)[0].T
-
-
-def _smallest_ball(offsets: np.ndarray, frame: np.ndarray, least: float) -> float:
-    squares = np.einsum("nd,nd->n", offsets, offsets)
-    along = offsets @ frame.T
-    across = np.sqrt(np.maximum(squares - np.einsum("nk,nk->n", along, along), 0.0))
-    far = (squares >= min(least**2, np.median(squares))) & (across > 0)
-    return float(np.min(squares[far] / (2 * across[far]))) if far.any() else float("inf")

@@ -58,12 +58,12 @@ def dpm_solver_2s(sde: Reverse, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> 
     end = jnp.where(last, t0, t1)
     levels = [noising.sigma(t) / noising.alpha(t) for t in (t0, end)]
     middle = time_of(noising, jnp.sqrt(levels[0] * levels[1]))
-    halfway = hold(sde, x, t0, middle, sde.denoise(x, t0))
-    ahead = hold(sde, x, t0, t1, sde.denoise(halfway, middle))
-    return jnp.where(last, hold(sde, x, t0, t1, sde.denoise(x, t0)), ahead)
+    halfway = _hold(sde, x, t0, middle, sde.denoise(x, t0))
+    ahead = _hold(sde, x, t0, t1, sde.denoise(halfway, middle))
+    return jnp.where(last, _hold(sde, x, t0, t1, sde.denoise(x, t0)), ahead)
 
 
-def hold(sde: Reverse, x: Point, t0: Scalar, t1: Scalar, clean: Point) -> Point:
+def _hold(sde: Reverse, x: Point, t0: Scalar, t1: Scalar, clean: Point) -> Point:
     """alpha(t1) D + sigma(t1) (x - alpha(t0) D) / sigma(t0): the flow from t0 to t1 if D stays what it is."""
     noising = sde.noising
     share = noising.sigma(t1) / noising.sigma(t0)

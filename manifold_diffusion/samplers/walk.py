@@ -36,7 +36,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from manifold_diffusion._numerics import dot, known_false
-from manifold_diffusion._small_matrices import cholesky_rows, cholesky_solve, orthonormal_columns
+from manifold_diffusion._small_matrices import (
+    cholesky_rows,
+    cholesky_solve,
+    log_determinant,
+    orthonormal_columns,
+)
 from manifold_diffusion._types import Key, Point, Scalar
 from manifold_diffusion.geometry import EstimatedAtlas
 from manifold_diffusion.geometry.manifold import AbstractManifold, jacobian
@@ -57,7 +62,7 @@ class Place(eqx.Module):
         """log det(I - S_n) = log det(J^T J - <second, n>) - log det(J^T J); NaN where that is not positive."""
         metric = dot(self.jacobian.T, self.jacobian)
         bent = metric - jnp.einsum("d,dij->ij", normal, self.second, precision="highest")
-        return _log_determinant(bent) - _log_determinant(metric)
+        return log_determinant(bent) - log_determinant(metric)
 
 
 class Walker(eqx.Module):
@@ -178,7 +183,3 @@ def _way_back(here: Place, there: Place) -> Point:
     overlap = dot(here.frame.T, there.frame)
     gap = dot(here.frame.T, here.point - there.point)
     return dot(there.frame, cholesky_solve(cholesky_rows(dot(overlap.T, overlap)), dot(overlap.T, gap)))
-
-
-def _log_determinant(matrix: Float[Array, "k k"]) -> Scalar:
-    return 2 * jnp.sum(jnp.log(jnp.stack([row[-1] for row in cholesky_rows(matrix)])))

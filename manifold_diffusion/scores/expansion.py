@@ -17,7 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from manifold_diffusion._small_matrices import cholesky_rows
+from manifold_diffusion._small_matrices import log_determinant
 from manifold_diffusion._types import Point, Scalar
 from manifold_diffusion.geometry.manifold import metric_tensor, second_fundamental_form
 from manifold_diffusion.measures.measure import AbstractMeasure
@@ -65,9 +65,4 @@ class ExpansionScore(eqx.Module):
         u = chart.coordinates(y)
         metric = metric_tensor(chart, u)
         bending = jnp.einsum("ijd,d->ij", second_fundamental_form(chart, u), x - y, precision="highest")
-        return _log_det(metric - bending) - _log_det(metric)
-
-
-def _log_det(matrix) -> Scalar:
-    """Of a positive matrix."""
-    return 2 * jnp.sum(jnp.log(jnp.stack([row[-1] for row in cholesky_rows(matrix)])))
+        return log_determinant(metric - bending) - log_determinant(metric)

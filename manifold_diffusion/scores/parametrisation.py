@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from manifold_diffusion._types import Point, Scalar, Score
-from manifold_diffusion.processes import AbstractNoising, noise_level, time_of
-from manifold_diffusion.scores.score import denoiser
+from manifold_diffusion.processes import AbstractNoising, Reverse, noise_level, reverse, time_of
 
 
 class _FromEpsilon(eqx.Module):
@@ -32,17 +31,13 @@ class _Epsilon(eqx.Module):
 
 
 class _ToPreserving(eqx.Module):
-    score: Score
-    noising: AbstractNoising
+    equation: Reverse
 
     def __call__(self, x: Point, t: Scalar | float) -> Point:
-        t = jnp.asarray(t, x.dtype)
-        alpha = self.noising.alpha(t)
-        return self.score(x / alpha, noise_level(self.noising, t)) / alpha
+        return self.equation.score_at(x, jnp.asarray(t, x.dtype))
 
     def denoise(self, x: Point, t: Scalar | float) -> Point:
-        t = jnp.asarray(t, x.dtype)
-        return denoiser(self.score)(x / self.noising.alpha(t), noise_level(self.noising, t))
+        return self.equation.denoise(x, jnp.asarray(t, x.dtype))
 
 
 class _FromPreserving(eqx.Module):
@@ -73,7 +68,7 @@ def to_variance_preserving(score: Score, noising: AbstractNoising) -> Callable[[
 
     Its `denoise(x, t)` is E[x_0 | x_t = x].
     """
-    return _ToPreserving(score, noising)
+    return _ToPreserving(reverse(noising, score))
 
 
 def from_variance_preserving(function: Callable[[Point, Scalar], Point], noising: AbstractNoising) -> Score:

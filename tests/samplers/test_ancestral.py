@@ -83,7 +83,8 @@ def test_the_training_free_step_has_the_covariance_of_the_accelerated_one(x64):
     root = jax.jacfwd(at)(jnp.zeros((2, 1))).ravel()
     deviation = law(samplers.ddpm_accelerated, sde, x, t0, t1)[1]
     np.testing.assert_allclose(np.linalg.norm(root), deviation, rtol=1e-3)
-    assert abs(np.linalg.norm(root) - deviation) > 0
+    # The plain step is farther away than that.
+    assert abs(law(samplers.ddpm_plain, sde, x, t0, t1)[1] / deviation - 1) > 1e-2
 
 
 def test_a_solver_for_two_cases_refuses_those_between():

@@ -11,7 +11,7 @@ from manifold_diffusion.processes import reverse
 from manifold_diffusion.studies import verify
 from manifold_diffusion.studies.discretisation import CLAIMS
 from manifold_diffusion.studies.discretisation.forward import normal_variation
-from manifold_diffusion.studies.discretisation.gaussian import Centred, divergence
+from manifold_diffusion.studies.discretisation.gaussian import Biased, divergence
 from manifold_diffusion.studies.discretisation.mixture import (
     Mixture,
     equation,
@@ -65,7 +65,7 @@ def test_a_flow_of_many_steps_has_the_exact_law(x64):
 
 def test_the_divergence_of_one_step_is_that_of_two_normal_laws(x64):
     ts, variance = times(1), jnp.asarray(0.7)
-    sde = reverse(noising(), Centred(variance))
+    sde = reverse(noising(), Biased(variance, jnp.zeros(())))
     (a0, s0), (a1, s1) = ((float(sde.noising.alpha(t)), float(sde.noising.sigma(t))) for t in ts)
     spread0, spread1 = (a**2 * 0.7 + s**2 for a, s in ((a0, s0), (a1, s1)))
     a = a0 / a1

@@ -11,18 +11,10 @@ from manifold_diffusion._types import Point, Scalar
 from manifold_diffusion.processes import Reverse
 
 
-class Centred(eqx.Module):
-    """The score of N(0, variance) noised; variance 0 is a point, as the data are across their manifold."""
-
-    variance: Float[Array, ""]
-
-    def __call__(self, x: Point, sigma: Scalar) -> Point:
-        """-x / (variance + sigma^2)."""
-        return -x / (self.variance + sigma**2)
-
-
 class Biased(eqx.Module):
-    """That score with a constant error of the score at each noise level, e alpha in the units of the noised data."""
+    """The score of N(0, variance) noised, with a constant error e at each noise level; variance 0 is a point, as the
+    data are across their manifold.
+    """
 
     variance: Float[Array, ""]
     error: Float[Array, ""]
