@@ -41,7 +41,7 @@ def _dimensions(key: Key, size: Number, *, dim: int):
 
 def _grids(sizes: tuple[int, ...], replicates: int) -> dict[Scale, Grid]:
     return {
-        "smoke": Grid(sizes[:2], replicates // 2),
+        "smoke": Grid(tuple(dict.fromkeys((sizes[0], sizes[-1]))), replicates),
         "cpu": Grid(sizes, replicates),
         "gpu": Grid((*sizes, 4 * sizes[-1]), 4 * replicates),
     }
