@@ -6,6 +6,9 @@ this file; it covers every subpackage. Programs that a test starts as a process 
 
 import os
 
+# Compiling is most of what the tests do, and code that runs once need not be fast. It has to be said before jax starts.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 import hypothesis
 import jax
 import pytest
