@@ -36,3 +36,12 @@ def test_what_a_score_knows(tmp_path):
     sigma, remainder = curves["G1", "ellipse", "exact", "remainder"]
     slope = np.polyfit(np.log(sigma), np.log(remainder), 1)[0]
     assert abs(slope - 2) < 0.1
+
+
+@pytest.mark.slow
+def test_which_sampler(tmp_path):
+    curves = load("which_sampler").main(str(tmp_path / "which.png"), budgets=(64, 128), sde_budgets=(16, 32))
+    assert (tmp_path / "which.png").stat().st_size > 10_000
+    slope = {name: np.log2(errors[0] / errors[1]) for name, (_, errors) in curves.items()}
+    orders = {"DDIM": 1, "2M": 2, "Heun": 2, "Runge–Kutta 4": 4, "DDPM": 1, "DDPM, Hessian": 2}
+    np.testing.assert_allclose([slope[name] / order for name, order in orders.items()], 1, atol=0.2)

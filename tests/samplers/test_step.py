@@ -229,3 +229,19 @@ def test_precision_follows_the_prior(x64):
     single = lambda key: jax.random.normal(key, (2,), jnp.float32)  # noqa: E731
     sampler = generate(single, euler, reverse(noising, SCORE, 0.0), geometric_grid(noising, 1e-2, 4))
     assert sampler(jax.random.key(0)).dtype == jnp.float32
+
+
+class Increments(eqx.Module):
+    """A step to its own first two increments."""
+
+    draws: int = eqx.field(static=True, default=2)
+
+    def __call__(self, sde, x, t0, t1, dw):
+        return dw[:, 0]
+
+
+def test_increments_of_a_step_that_takes_several_are_independent():
+    sampler = generate(prior, Increments(), reverse(NOISINGS["exploding"], SCORE), jnp.array([1.0, 0.36]))
+    x = jax.jit(jax.vmap(sampler))(jax.random.split(jax.random.key(0), 10_000))
+    # Four standard errors of a variance of 0.64, sqrt(2 / n) of it.
+    np.testing.assert_allclose(np.cov(x.T), 0.64 * np.eye(2), atol=4 * 0.64 * np.sqrt(2 / 10_000))

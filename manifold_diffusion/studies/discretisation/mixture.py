@@ -80,9 +80,9 @@ class Errors(NamedTuple):
 
 
 @eqx.filter_jit
-def kernel_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"]) -> Errors:
+def kernel_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"], cells: int = _CELLS) -> Errors:
     """Of a step that is Gaussian given where it starts."""
-    grid = jnp.linspace(-_EDGE, _EDGE, _CELLS)
+    grid = jnp.linspace(-_EDGE, _EDGE, cells)
     width = grid[1] - grid[0]
     start = jnp.exp(_log_density(law, sde, grid, ts[0]))
 
@@ -109,9 +109,9 @@ def kernel_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " time
 
 
 @eqx.filter_jit
-def flow_error(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"]) -> Scalar:
+def flow_error(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"], points: int = _LINE) -> Scalar:
     """Total variation to the exact last law: int |p_last(F(x)) F'(x) - p_first(x)| dx / 2, F the sampler's map."""
-    grid = jnp.linspace(-_EDGE - 1, _EDGE + 1, _LINE)
+    grid = jnp.linspace(-_EDGE - 1, _EDGE + 1, points)
 
     def end(x):
         return integrate(step, sde, ts, x[None], jnp.zeros((len(ts) - 1, 1), x.dtype))[0]
