@@ -133,11 +133,13 @@ def drawing(module: str, draws: Iterator[Floats]):
 
     import torch  # pyright: ignore[reportMissingImports]
 
-    found = importlib.import_module(module)
+    found: Any = importlib.import_module(module)
     own = getattr(found, "randn_tensor", None)
     found.randn_tensor = lambda *_, **__: torch.from_numpy(next(draws))
-    yield
-    found.randn_tensor = own
+    try:
+        yield
+    finally:
+        found.randn_tensor = own
 
 
 def diffusionjax(name: str, *, eta: float | None = None) -> Peer:
@@ -226,13 +228,15 @@ def annealed_variance(ratio: float, steps: int) -> float:
 
 
 @contextmanager
-def _normal(solvers: ModuleType, draws: Iterator[Floats]):
+def _normal(solvers: Any, draws: Iterator[Floats]):
     import jax.numpy as jnp
 
     own = solvers.random
     solvers.random = SimpleNamespace(normal=lambda *_: jnp.asarray(next(draws)))
-    yield
-    solvers.random = own
+    try:
+        yield
+    finally:
+        solvers.random = own
 
 
 def _denoise(denoise: Denoise, x: Floats, level: float) -> Floats:

@@ -46,7 +46,7 @@ def cases() -> list[Case]:
     two, three = "sample_dpmpp_2s_ancestral", "sample_dpmpp_3m_sde"
     order_3 = d("DPMSolverMultistepScheduler", scaled=True, solver_order=3)
     solver, single = "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"
-    sde = {"algorithm_type": "sde-dpmsolver++"}
+    sde = d(solver, scaled=True, algorithm_type="sde-dpmsolver++")
     found = [
         Case("k_diffusion", "sample_euler", k("sample_euler"), "euler", False, 1),
         Case("k_diffusion", "sample_heun", k("sample_heun"), "heun", False, 2),
@@ -74,7 +74,7 @@ def cases() -> list[Case]:
             "diffusers", "DDPM, fixed_large", peer.by_times("DDPMScheduler", variance_type="fixed_large"),
             "ddpm_plain", True, 1, "the noise undivided by alpha, as in Ho et al.: the same to leading order",
         ),
-        Case("diffusers", f"{solver[:-9]}, sde-dpmsolver++", d(solver, scaled=True, **sde), "2M", True, 2, SINGLE),
+        Case("diffusers", f"{solver[:-9]}, sde-dpmsolver++", sde, "2M", True, 2, SINGLE),
         Case("diffusionjax", "EDMEuler", j("EDMEuler"), "euler", False, 1),
         Case(
             "diffusionjax", "EDMHeun", j("EDMHeun"), "heun", False, 2,
@@ -138,9 +138,9 @@ class Mixture:
 MIXTURE = Mixture(
     np.array([0.3, 0.5, 0.2]), np.array([[-1.2, 0.4], [0.3, -0.8], [1.5, 0.9]]), np.array([0.1, 0.05, 0.15])
 )
-# Not 0.3: where the variance is TOP times BOTTOM, errors of Euler-Maruyama of first order happen to cancel.
-GAUSSIAN = Mixture(np.array([1.0]), np.array([[0.5, -1.0]]), np.array([0.5]))
-LINE = Mixture(np.array([1.0]), np.array([[0.5]]), np.array([0.5]))
+GAUSSIAN = Mixture(np.array([1.0]), np.array([[0.5, -1.0]]), np.array([0.3]))
+# Far below TOP times BOTTOM: near it the errors of first order of Euler-Maruyama cancel on a geometric grid (derived).
+LINE = Mixture(np.array([1.0]), np.array([[0.5]]), np.array([0.05]))
 
 
 def levels(steps: int) -> Floats:
@@ -300,8 +300,8 @@ def corrector_variance() -> list[dict]:
 
 def write(rows: list[dict], corrector: list[dict] | None) -> None:
     """results/peers.json."""
-    names = {"k_diffusion": "k-diffusion"}
-    versions = {row["library"]: importlib.metadata.version(names.get(row["library"], row["library"])) for row in rows}
+    libraries = {str(row["library"]) for row in rows}
+    versions = {name: importlib.metadata.version(name.replace("_", "-")) for name in sorted(libraries)}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / "peers.json"
     path.write_text(

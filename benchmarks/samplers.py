@@ -250,6 +250,7 @@ def theirs(sde, motion: str):
             adjoint=diffrax.DirectAdjoint(),
             max_steps=None,
         )
+        assert solution.ys is not None
         return solution.ys[0]
 
     return jax.jit(jax.vmap(path))
