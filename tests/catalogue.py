@@ -525,6 +525,7 @@ STEPS = {
     "dpm_solver_2s": samplers.dpm_solver_2s,
     "DPMSolver2M": samplers.DPMSolver2M(),
     "AcceleratedFlow": samplers.AcceleratedFlow(),
+    "EDM": samplers.EDM(churn=0.1),
 }
 
 # Estimators
@@ -650,6 +651,8 @@ OTHERS = {
         "linear",
         "logit_grid",
         "noise_level",
+        "ornstein_uhlenbeck",
+        "prior_variation",
         "reverse",
         "squared_diffusion",
         "tabulated",

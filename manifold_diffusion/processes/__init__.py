@@ -1,5 +1,6 @@
 """Forward noising, its reverse, and time grids: the only schedules in the package."""
 
+from manifold_diffusion.processes.forward_law import prior_variation
 from manifold_diffusion.processes.grid import (
     geometric_grid,
     karras_grid,
@@ -28,6 +29,7 @@ from manifold_diffusion.processes.variance_preserving import (
     constant,
     cosine,
     linear,
+    ornstein_uhlenbeck,
     tabulated,
 )
 
@@ -51,6 +53,8 @@ __all__ = [
     "linear",
     "logit_grid",
     "noise_level",
+    "ornstein_uhlenbeck",
+    "prior_variation",
     "reverse",
     "squared_diffusion",
     "tabulated",

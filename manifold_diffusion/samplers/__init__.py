@@ -8,6 +8,7 @@ from manifold_diffusion.samplers.ancestral import (
     ddpm_training_free,
 )
 from manifold_diffusion.samplers.chain import Transition, chain, trajectory
+from manifold_diffusion.samplers.churn import EDM
 from manifold_diffusion.samplers.flow import dpm_solver_2s, exponential_euler, midpoint, runge_kutta_4
 from manifold_diffusion.samplers.integrate import generate, integrate, predictor_corrector
 from manifold_diffusion.samplers.langevin import LangevinStep, annealed_langevin, e_folds, langevin, langevin_corrector
@@ -17,6 +18,7 @@ from manifold_diffusion.samplers.step import Corrector, Step, ddpm, euler, euler
 from manifold_diffusion.samplers.walk import ManifoldWalk, manifold_walk, matched_persistence
 
 __all__ = [
+    "EDM",
     "AcceleratedFlow",
     "Corrector",
     "DPMSolver2M",

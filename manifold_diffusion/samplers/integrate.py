@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from manifold_diffusion._numerics import vary_like
 from manifold_diffusion._types import Key, Point, Sampler, Scalar
 from manifold_diffusion.processes import AbstractSDE
 from manifold_diffusion.samplers.step import Corrector, Step
@@ -51,7 +52,8 @@ def integrate(
     def body(state, interval):
         return _advance(step, sde, state[0], state[1], *interval), None
 
-    return jax.lax.scan(body, (x, _start(step, sde, x, ts[0])), (ts[:-1], ts[1:], dws))[0][0]
+    state = vary_like((x, _start(step, sde, x, ts[0])), step, sde, ts, dws)
+    return jax.lax.scan(body, state, (ts[:-1], ts[1:], dws))[0][0]
 
 
 class _Trajectory(eqx.Module):
@@ -76,7 +78,7 @@ class _Trajectory(eqx.Module):
                 after = _correct(self.corrector, self.sde, after, t0, t1, jax.random.fold_in(key, 1))
             return (after, memory), None
 
-        state = x, _start(self.step, self.sde, x, times[0])
+        state = vary_like((x, _start(self.step, self.sde, x, times[0])), key, self)
         return jax.lax.scan(body, state, (jnp.arange(len(times) - 1), times[:-1], times[1:]))[0][0]
 
 
