@@ -1,10 +1,11 @@
 """How far the law of the noised data is from the noise that samplers start from."""
 
+import math
+
 import jax.numpy as jnp
 from jax.scipy.special import erf
 
 from manifold_diffusion._types import Scalar
-from manifold_diffusion.processes.grid import noise_level
 from manifold_diffusion.processes.noising import AbstractNoising
 
 
@@ -17,5 +18,6 @@ def prior_variation(noising: AbstractNoising, radius: float | int | Scalar, t: f
     law has this error before its first step. For the Ornstein-Uhlenbeck process it is the cutoff profile of arXiv
     2408.13799, 2 Phi(e^-s / 2) - 1 at the time log R + s, but for sigma^2 = 1 - e^{-2t}.
     """
-    level = noise_level(noising, jnp.asarray(t, dtype=float))
-    return erf(jnp.asarray(radius, level.dtype) / (2 * jnp.sqrt(2.0) * level))
+    t = jnp.asarray(t, dtype=float)
+    distance = jnp.asarray(radius, t.dtype) * noising.alpha(t) / noising.sigma(t)
+    return erf(distance / math.sqrt(8))
