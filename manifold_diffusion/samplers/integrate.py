@@ -54,8 +54,8 @@ class _Trajectory(eqx.Module):
     corrector: Corrector | None = None
 
     def __call__(self, key: Key) -> Point:
-        start, path = jax.random.split(key)
-        x = self.prior(start)
+        place, path = jax.random.split(key)
+        x = self.prior(place)
         times = self.ts.astype(x.dtype)
 
         def body(state, interval):
