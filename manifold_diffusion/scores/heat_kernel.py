@@ -8,10 +8,11 @@ from typing import TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import dot
-from manifold_diffusion._types import Point, Points, Scalar
+from manifold_diffusion._types import Point, Scalar
 from manifold_diffusion.geometry import AbstractRiemannian
 from manifold_diffusion.measures import log_heat_kernel
 from manifold_diffusion.measures.tangent import Manifold
@@ -44,8 +45,8 @@ class HeatKernelScore(eqx.Module):
     def __init__(
         self,
         manifold: Manifold,
-        data: Points,
-        log_weights: Float[Array, " n"] | None = None,
+        data: Float[Array | np.ndarray, "n d"],
+        log_weights: Float[Array | np.ndarray, " n"] | None = None,
         log_kernel: LogKernel | None = None,
     ):
         data = jnp.asarray(data, dtype=float)
