@@ -472,6 +472,7 @@ MEASURES = {
 NOISINGS = {
     "variance exploding": lambda: processes.VarianceExploding(20.0),
     "variance preserving": lambda: processes.VariancePreserving(processes.linear()),
+    "heat flow": lambda: processes.HeatFlow(9.0),
     "sub-variance preserving": lambda: processes.SubVariancePreserving(processes.cosine()),
 }
 
@@ -662,6 +663,7 @@ OTHERS = {
     "scores": {
         "Bounded",
         "Estimated",
+        "HeatKernelScore",
         "adaptive_score",
         "blend",
         "denoiser",
@@ -696,10 +698,12 @@ OTHERS = {
         "e_folds",
         "gaussian_likelihood",
         "generate",
+        "in_charts",
         "integrate",
         "langevin",
         "langevin_corrector",
         "manifold_walk",
+        "on_manifold",
         "posterior",
         "predictor_corrector",
         "trajectory",

@@ -12,6 +12,7 @@ from manifold_diffusion.processes.grid import (
     time_of,
     uniform_grid,
 )
+from manifold_diffusion.processes.heat_flow import HeatFlow
 from manifold_diffusion.processes.noising import (
     SDE,
     AbstractNoising,
@@ -37,6 +38,7 @@ __all__ = [
     "SDE",
     "AbstractNoising",
     "AbstractSDE",
+    "HeatFlow",
     "Reverse",
     "Schedule",
     "SubVariancePreserving",

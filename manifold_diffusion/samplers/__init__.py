@@ -10,9 +10,11 @@ from manifold_diffusion.samplers.ancestral import (
 from manifold_diffusion.samplers.chain import Transition, chain, trajectory
 from manifold_diffusion.samplers.churn import EDM
 from manifold_diffusion.samplers.flow import dpm_solver_2s, exponential_euler, midpoint, runge_kutta_4
+from manifold_diffusion.samplers.in_charts import in_charts
 from manifold_diffusion.samplers.integrate import generate, integrate, predictor_corrector
 from manifold_diffusion.samplers.langevin import LangevinStep, annealed_langevin, e_folds, langevin, langevin_corrector
 from manifold_diffusion.samplers.multistep import AcceleratedFlow, DPMSolver2M
+from manifold_diffusion.samplers.on_manifold import on_manifold
 from manifold_diffusion.samplers.posterior import LogLikelihood, gaussian_likelihood, posterior
 from manifold_diffusion.samplers.step import Corrector, Step, ddpm, euler, euler_maruyama, heun, stochastic_heun
 from manifold_diffusion.samplers.walk import ManifoldWalk, manifold_walk, matched_persistence
@@ -43,12 +45,14 @@ __all__ = [
     "gaussian_likelihood",
     "generate",
     "heun",
+    "in_charts",
     "integrate",
     "langevin",
     "langevin_corrector",
     "manifold_walk",
     "matched_persistence",
     "midpoint",
+    "on_manifold",
     "posterior",
     "predictor_corrector",
     "runge_kutta_4",
