@@ -17,6 +17,7 @@ from manifold_diffusion.processes.noising import (
     AbstractSDE,
     Reverse,
     forward,
+    log_alpha_rate,
     reverse,
     squared_diffusion,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "li_yan_betas",
     "li_yan_grid",
     "linear",
+    "log_alpha_rate",
     "logit_grid",
     "noise_level",
     "reverse",

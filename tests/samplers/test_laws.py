@@ -12,9 +12,9 @@ every_noising = pytest.mark.parametrize("make", NOISINGS.values(), ids=NOISINGS)
 every_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 FLOWS = {
     *("euler", "midpoint", "heun", "runge_kutta_4", "exponential_euler", "dpm_solver_2s"),
-    *("DPMSolver2M", "AcceleratedFlow", "ddim"),
+    *("DPMSolver2M", "AcceleratedFlow", "AdaptiveFlow", "ddim"),
 }
-ENDS_EXACTLY = {*("ddpm", "ddim", "euler", "heun", "runge_kutta_4", "dpm_solver_2s", "DPMSolver2M")}
+ENDS_EXACTLY = {*("ddpm", "ddim", "euler", "heun", "runge_kutta_4", "dpm_solver_2s", "DPMSolver2M", "AdaptiveFlow")}
 NAMES = {id(step): name for name, step in STEPS.items()}
 
 
