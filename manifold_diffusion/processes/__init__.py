@@ -19,6 +19,7 @@ from manifold_diffusion.processes.noising import (
     AbstractSDE,
     Reverse,
     forward,
+    log_alpha_rate,
     reverse,
     squared_diffusion,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "li_yan_betas",
     "li_yan_grid",
     "linear",
+    "log_alpha_rate",
     "logit_grid",
     "noise_level",
     "ornstein_uhlenbeck",

