@@ -43,8 +43,9 @@ def backward(sde: Reverse, t0: Scalar, t1: Scalar, dw: Float[Array, "*draws d"])
 
 
 def ddpm_plain(sde: Reverse, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
-    """(x + V s + sqrt(V) z) / a: the mean of `ddpm` with the variance of the way there, V / a^2 (arXiv 2006.11239, the
-    choice sigma_t^2 = beta_t), to leading order right in every direction.
+    """(x + V s + sqrt(V) z) / a: the mean of `ddpm` with the variance of the way there, V / a^2 (arXiv 2510.27562),
+    to leading order right in every direction. The choice sigma_t^2 = beta_t of Ho et al. (arXiv 2006.11239) leaves the
+    noise undivided, sqrt(V) z, which is the same to that order.
 
     Across a manifold it leaves more noise than there should be, and the error grows with the ambient dimension; `ddpm`,
     whose variance is that of the posterior of one point, does not (arXiv 2409.18959).
@@ -74,11 +75,11 @@ def ddpm_hessian(sde: Reverse, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> P
     2402.13901). It takes the Jacobian of the score, d forward derivatives, and the symmetric root of the covariance.
     """
     back = backward(sde, t0, t1, dw)
-    H = jax.jacfwd(lambda x: sde.score_at(x, t0))(x)
+    H, s = jax.jacfwd(lambda x: (sde.score_at(x, t0),) * 2, has_aux=True)(x)
     values, vectors = symmetric_eigen(jnp.eye(len(x), dtype=x.dtype) + back.variance * (H + H.T) / 2)
     # A score that is not exact may promise less than no variance.
     noise = dot(vectors, jnp.sqrt(jnp.maximum(values, 0.0)) * dot(back.noise, vectors))
-    return back.mean(sde, x, t0) + jnp.sqrt(back.variance) / back.ratio * noise
+    return (x + back.variance * s + jnp.sqrt(back.variance) * noise) / back.ratio
 
 
 def ddpm_accelerated(sde: Reverse, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from manifold_diffusion._types import Point, Scalar
-from manifold_diffusion.processes import AbstractSDE, Reverse, squared_diffusion, time_of
+from manifold_diffusion.processes import AbstractSDE, Reverse, squared_diffusion
 from manifold_diffusion.samplers.step import refuse_noise
+from manifold_diffusion.scores import denoiser
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
@@ -52,15 +53,16 @@ def dpm_solver_2s(sde: Reverse, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> 
     """Second order with one evaluation between: D at the middle in lambda = log(alpha / sigma) for the whole step (Lu
     et al., arXiv 2211.01095, algorithm 1 with r = 1/2). To sigma = 0 it is the first-order step.
     """
-    refuse_noise(sde, "dpm_solver_2s", "dpm_solver_2m_sde")
+    refuse_noise(sde, "dpm_solver_2s", "DPMSolver2M")
     noising = sde.noising
     last = noising.sigma(t1) == 0
     end = jnp.where(last, t0, t1)
-    levels = [noising.sigma(t) / noising.alpha(t) for t in (t0, end)]
-    middle = time_of(noising, jnp.sqrt(levels[0] * levels[1]))
-    halfway = _hold(sde, x, t0, middle, sde.denoise(x, t0))
-    ahead = _hold(sde, x, t0, t1, sde.denoise(halfway, middle))
-    return jnp.where(last, _hold(sde, x, t0, t1, sde.denoise(x, t0)), ahead)
+    first, final = (noising.sigma(t) / noising.alpha(t) for t in (t0, end))
+    middle = jnp.sqrt(first * final)
+    clean = sde.denoise(x, t0)
+    # In x / alpha, where a level is all that the denoiser asks for: no time has to be found for it.
+    halfway = clean + middle / first * (x / noising.alpha(t0) - clean)
+    return _hold(sde, x, t0, t1, jnp.where(last, clean, denoiser(sde.score)(halfway, middle)))
 
 
 def _hold(sde: Reverse, x: Point, t0: Scalar, t1: Scalar, clean: Point) -> Point:

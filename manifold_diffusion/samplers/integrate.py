@@ -22,9 +22,12 @@ def _advance(
     return jax.tree.map(lambda a, b: jnp.where(t0 == t1, b, a), new, old)
 
 
-def _shape(step: Step, x: Point) -> tuple[int, ...]:
+def _noise(step: Step, key: Key, x: Point) -> Array:
     draws = getattr(step, "draws", None)
-    return x.shape if draws is None else (draws, *x.shape)
+    if draws is None:
+        return jax.random.normal(key, x.shape, x.dtype)
+    # One by one: XLA repeats a joint draw in each of its uses. The key folded with 1 is the corrector's.
+    return jnp.stack([jax.random.normal(jax.random.fold_in(key, 2 + j), x.shape, x.dtype) for j in range(draws)])
 
 
 def _correct(corrector: Corrector, sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, key: Key) -> Point:
@@ -63,7 +66,7 @@ class _Trajectory(eqx.Module):
         def body(state, interval):
             i, t0, t1 = interval
             key = jax.random.fold_in(path, i)
-            dw = jnp.sqrt(jnp.abs(t1 - t0)) * jax.random.normal(key, _shape(self.step, x), x.dtype)
+            dw = jnp.sqrt(jnp.abs(t1 - t0)) * _noise(self.step, key, x)
             after, memory = _advance(self.step, self.sde, state[0], state[1], t0, t1, dw)
             if self.corrector is not None:
                 after = _correct(self.corrector, self.sde, after, t0, t1, jax.random.fold_in(key, 1))
