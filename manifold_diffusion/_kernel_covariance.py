@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from manifold_diffusion import _kernel_sums
 from manifold_diffusion._kernel_sums import EXACT_DIM, Atoms, costs, front, per_block
-from manifold_diffusion._numerics import dot, exp2_negative
+from manifold_diffusion._numerics import dot, exp2_negative, vary_like
 from manifold_diffusion._types import Point, Scalar
 
 
@@ -51,6 +51,7 @@ def _block_moments(mixture: Atoms, x, sigma, e, log_z, v, *, exact: bool):
         return jax.tree.map(jnp.add, sums, new), None
 
     start = (jnp.zeros((len(v), d + 1 + of_sigma, len(sigma)), x.dtype), jnp.zeros((1, len(sigma)), x.dtype))
+    start = vary_like(start, mixture, x, sigma, e, log_z, v)
     (sums, total), _ = jax.lax.scan(body, start, (mixture.rows, mixture.costs))
     # log Z only steers p away from overflow: where |z| is huge its rounding would be a factor, so p is normalised
     # again.

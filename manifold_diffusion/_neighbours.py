@@ -17,7 +17,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 from scipy.spatial import KDTree
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, vary_like
 from manifold_diffusion._types import Point, Points
 
 _TREE_DIM = 16
@@ -193,6 +193,6 @@ def _streamed(points: Points, x: Point, k: int) -> Int[Array, " k"]:
 
     starts = jnp.arange(len(data), dtype=jnp.int32) * block
     empty = jnp.full((spare,), jnp.inf, data.dtype), jnp.zeros((spare,), jnp.int32)
-    (_, candidates), _ = jax.lax.scan(merge, empty, (data, starts))
+    (_, candidates), _ = jax.lax.scan(merge, vary_like(empty, data, query), (data, starts))
     exact = jnp.sum((points[candidates] - x[None, :]) ** 2, axis=1)
     return candidates[jnp.argsort(exact)[:k]]

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +54,25 @@ def rejection(key: Key, propose: Callable[[Key], tuple[PyTree, Scalar]]) -> tupl
 
     _, candidate, _, worst = jax.lax.while_loop(lambda state: state[2], again, attempt(0))
     return candidate, worst
+
+
+def vary_like(start: PyTree, *others: Any) -> PyTree:
+    """`start`, for a loop that brings it together with the arrays of `others`.
+
+    Under `jax.shard_map` what a loop starts from must vary over the devices if what it ends with does, and constants
+    do not. Elsewhere nothing is done.
+    """
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return start
+    arrays = [a for a in jax.tree.leaves((start, others)) if isinstance(a, jax.Array) and a.size]
+    # False everywhere, and dependent on all: which devices a value varies over is found from what it is made of.
+    false = functools.reduce(jnp.logical_or, [_first(a) != _first(a) for a in arrays], jnp.asarray(False)) & False
+    return jax.tree.map(lambda a: jax.lax.select(jnp.broadcast_to(false, jnp.shape(a)), a, a), start)
+
+
+def _first(a: Array) -> Array:
+    a = jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a
+    return a[(0,) * a.ndim]
 
 
 def dot(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.fft import dct
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, vary_like
 from manifold_diffusion._types import Scalar
 
 _MOST, _MOST_EIGEN = 8, 16
@@ -242,7 +242,7 @@ def _jacobi(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Arra
         return jax.lax.scan(two_rounds, (A, rows), None, length=even // 2)[0], None
 
     sweeps = (6 if jnp.finfo(dtype).eps > 1e-10 else 8) + 2 * (n > _MOST)
-    (A, rows), _ = jax.lax.scan(sweep, (A, rows), None, length=sweeps)
+    (A, rows), _ = jax.lax.scan(sweep, vary_like((A, rows)), None, length=sweeps)
     values = jnp.sum(A * diagonal, axis=1)
     order = jnp.argsort(-values)[:n]
     return values[order], rows[order]

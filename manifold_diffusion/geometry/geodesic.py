@@ -35,36 +35,47 @@ def exponential(manifold: AbstractManifold, x: Point, v: Point, steps: int = 32)
     """The end of the geodesic from x with velocity v, at time 1: `steps` Runge-Kutta steps of order 4, each
     brought back to the manifold and to its speed.
     """
-    return transport(manifold, x, v, v, steps)[0]
+    return _solve(manifold, x, (v,), steps)[0]
 
 
 def transport(manifold: AbstractManifold, x: Point, v: Point, w: Point, steps: int = 32) -> tuple[Point, Point]:
     """(exp_x(v), the tangent w at x carried there in parallel along the geodesic); its length stays."""
-    h = 1 / steps
-    speed, length = safe_norm(v), safe_norm(w)
+    end, (_, carried) = _solve(manifold, x, (v, w), steps)
+    return end, carried
+
+
+def _solve(
+    manifold: AbstractManifold, x: Point, tangents: tuple[Point, ...], steps: int
+) -> tuple[Point, tuple[Point, ...]]:
+    """The end of the geodesic along the first tangent, and all of them carried there."""
+    lengths = tuple(safe_norm(v) for v in tangents)
 
     def slope(state):
-        y, velocity, carried = state
+        y, tangents = state
         foot = manifold.project(y)
-        velocity, carried = manifold.tangent(foot, velocity), manifold.tangent(foot, carried)
-        return velocity, second_form(manifold, foot, velocity, velocity), second_form(manifold, foot, velocity, carried)
+        velocity, *others = (manifold.tangent(foot, v) for v in tangents)
+        return velocity, tuple(second_form(manifold, foot, velocity, v) for v in (velocity, *others))
 
     def moved(state, by, slopes):
         return jax.tree.map(lambda s, d: s + by * d, state, slopes)
 
     def step(state, _):
-        k1 = slope(state)
-        k2 = slope(moved(state, h / 2, k1))
-        k3 = slope(moved(state, h / 2, k2))
-        k4 = slope(moved(state, h, k3))
-        mean = jax.tree.map(lambda a, b, c, d: (a + 2 * b + 2 * c + d) / 6, k1, k2, k3, k4)
-        y, velocity, carried = moved(state, h, mean)
-        y = manifold.project(y)
-        velocity, carried = manifold.tangent(y, velocity), manifold.tangent(y, carried)
-        return (y, _of_length(velocity, speed), _of_length(carried, length)), None
+        # The stages are a loop, so that the chart, which may be a large program, is compiled once.
+        def stage(carry, rule):
+            mean, last = carry
+            ahead, weight = rule
+            new = slope(moved(state, ahead, last))
+            return (moved(mean, weight, new), new), None
 
-    (end, _, carried), _ = jax.lax.scan(step, (x, v, w), None, length=steps)
-    return end, carried
+        rules = jnp.asarray([0, 0.5, 0.5, 1], x.dtype) / steps, jnp.asarray([1, 2, 2, 1], x.dtype) / 6
+        nothing = jax.tree.map(jnp.zeros_like, state)
+        mean = jax.lax.scan(stage, (nothing, nothing), rules)[0][0]
+        y, tangents = moved(state, 1 / steps, mean)
+        y = manifold.project(y)
+        kept = zip(tangents, lengths, strict=True)
+        return (y, tuple(_of_length(manifold.tangent(y, v), length) for v, length in kept)), None
+
+    return jax.lax.scan(step, (x, tangents), None, length=steps)[0]
 
 
 def _of_length(v: Point, length: Scalar) -> Point:

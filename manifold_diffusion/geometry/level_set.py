@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, vary_like
 from manifold_diffusion._small_matrices import complement_columns, orthonormal_columns, solve_positive
 from manifold_diffusion._types import Coordinates, Key, Point, Points, Scalar
 from manifold_diffusion.geometry.crossing import Crossings
@@ -52,7 +52,9 @@ class LevelSetChart(AbstractChart):
             return h - solve_positive(dot(across.T, across), dot(across.T, value[:, None]))[:, 0], None
 
         start = jnp.zeros(self.normal.shape[1], u.dtype)
-        return plane + dot(self.normal, jax.lax.scan(step, start, None, length=_CHART_STEPS)[0])
+        return plane + dot(
+            self.normal, jax.lax.scan(step, vary_like(start, plane, self.normal), None, length=_CHART_STEPS)[0]
+        )
 
     def coordinates(self, x: Point) -> Coordinates:
         return dot(self.tangent.T, x - self.centre)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, vary_like
 from manifold_diffusion._small_matrices import (
     cholesky_rows,
     cholesky_solve,
@@ -210,7 +210,7 @@ def safeguarded_newton(
         # Close to the minimum the ends differ by rounding alone, and the longest step is the most exact one.
         return candidates[jnp.argmax(ends <= jnp.min(ends) + rounding)], None
 
-    return jax.lax.scan(step, start, None, length=steps)[0]
+    return jax.lax.scan(step, vary_like(start, magnitude), None, length=steps)[0]
 
 
 def into_ball(u: Coordinates, centre: Coordinates, radius: float | Scalar) -> Coordinates:

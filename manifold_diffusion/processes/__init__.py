@@ -1,5 +1,6 @@
 """Forward noising, its reverse, and time grids: the only schedules in the package."""
 
+from manifold_diffusion.processes.forward_law import prior_variation
 from manifold_diffusion.processes.grid import (
     geometric_grid,
     karras_grid,
@@ -11,12 +12,14 @@ from manifold_diffusion.processes.grid import (
     time_of,
     uniform_grid,
 )
+from manifold_diffusion.processes.heat_flow import HeatFlow
 from manifold_diffusion.processes.noising import (
     SDE,
     AbstractNoising,
     AbstractSDE,
     Reverse,
     forward,
+    log_alpha_rate,
     reverse,
     squared_diffusion,
 )
@@ -28,6 +31,7 @@ from manifold_diffusion.processes.variance_preserving import (
     constant,
     cosine,
     linear,
+    ornstein_uhlenbeck,
     tabulated,
 )
 
@@ -35,6 +39,7 @@ __all__ = [
     "SDE",
     "AbstractNoising",
     "AbstractSDE",
+    "HeatFlow",
     "Reverse",
     "Schedule",
     "SubVariancePreserving",
@@ -49,8 +54,11 @@ __all__ = [
     "li_yan_betas",
     "li_yan_grid",
     "linear",
+    "log_alpha_rate",
     "logit_grid",
     "noise_level",
+    "ornstein_uhlenbeck",
+    "prior_variation",
     "reverse",
     "squared_diffusion",
     "tabulated",

@@ -92,6 +92,15 @@ def constant(horizon: float | int | Scalar) -> Schedule:
     return linear(horizon, horizon)
 
 
+def ornstein_uhlenbeck(time: float | int | Scalar, pull: float | int | Scalar = 1.0) -> VariancePreserving:
+    """dX = -pull X dt + sqrt(2 pull) dW, run for the given time, which is t = 1: alpha = exp(-pull time t).
+
+    Both normalisations in use have the stationary law N(0, I): pull = 1, of generator Laplacian - x.grad, and pull =
+    1/2, of half of that, which is `VariancePreserving` with beta = 1 (arXiv 2011.13456).
+    """
+    return VariancePreserving(constant(2 * pull * time))
+
+
 def cosine(last_alpha: float | int = 1e-3, offset: float | int = 0.008) -> Schedule:
     """alpha(t) proportional to cos(pi/2 (u + s) / (1 + s)), s = `offset` (Nichol and Dhariwal, arXiv 2102.09672, eq.
     17), for u from 0 to where alpha is `last_alpha`: it would be 0 at u = 1, with an infinite rate.

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from manifold_diffusion._numerics import vary_like
 from manifold_diffusion._types import Key
 
 Transition: TypeAlias = Callable[[Key, Any], Any]
@@ -39,14 +40,16 @@ class _Trajectory(eqx.Module):
             x = _advance(self.transition, key, x, first, self.thin)
             return x, x
 
-        return jax.lax.scan(body, x, self.burn_in + self.thin * jnp.arange(self.count, dtype=jnp.int32))[1]
+        return jax.lax.scan(
+            body, vary_like(x, key), self.burn_in + self.thin * jnp.arange(self.count, dtype=jnp.int32)
+        )[1]
 
 
 def _advance(transition: Transition, key: Key, x: Any, first: Any, steps: int) -> Any:
     def body(x, i):
         return transition(jax.random.fold_in(key, i), x), None
 
-    return jax.lax.scan(body, x, first + jnp.arange(steps, dtype=jnp.int32))[0]
+    return jax.lax.scan(body, vary_like(x, key, transition), first + jnp.arange(steps, dtype=jnp.int32))[0]
 
 
 def chain(transition: Transition, steps: int) -> Transition:

@@ -7,24 +7,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from manifold_diffusion._numerics import vary_like
 from manifold_diffusion._types import Key, Point, Sampler, Scalar
 from manifold_diffusion.processes import AbstractSDE
-from manifold_diffusion.samplers.step import Corrector, Step
-
-
-def _start(step: Step, sde: AbstractSDE, x: Point, t0: Scalar) -> Any:
-    start = getattr(step, "start", None)
-    return () if start is None else start(sde, x, t0)
+from manifold_diffusion.samplers.step import Corrector, Step, advance, start
 
 
 def _advance(
     step: Step, sde: AbstractSDE, x: Point, memory: Any, t0: Scalar, t1: Scalar, dw: Array
 ) -> tuple[Point, Any]:
-    advance = getattr(step, "advance", None)
-    if advance is None:
-        after, kept = step(sde, x, t0, t1, dw), memory
-    else:
-        after, kept = advance(sde, x, memory, t0, t1, dw)
+    after, kept = advance(step, sde, x, memory, t0, t1, dw)
     # A step of length zero stays, even where the drift has no value (t = 0) or dw / sqrt(t1 - t0) none.
     new, old = (after.astype(x.dtype), kept), (x, memory)
     return jax.tree.map(lambda a, b: jnp.where(t0 == t1, b, a), new, old)
@@ -54,7 +46,8 @@ def integrate(
     def body(state, interval):
         return _advance(step, sde, state[0], state[1], *interval), None
 
-    return jax.lax.scan(body, (x, _start(step, sde, x, ts[0])), (ts[:-1], ts[1:], dws))[0][0]
+    state = vary_like((x, start(step, sde, x, ts[0])), step, sde, ts, dws)
+    return jax.lax.scan(body, state, (ts[:-1], ts[1:], dws))[0][0]
 
 
 class _Trajectory(eqx.Module):
@@ -66,8 +59,8 @@ class _Trajectory(eqx.Module):
     corrector: Corrector | None = None
 
     def __call__(self, key: Key) -> Point:
-        start, path = jax.random.split(key)
-        x = self.prior(start)
+        place, path = jax.random.split(key)
+        x = self.prior(place)
         times = self.ts.astype(x.dtype)
 
         def body(state, interval):
@@ -79,7 +72,7 @@ class _Trajectory(eqx.Module):
                 after = _correct(self.corrector, self.sde, after, t0, t1, jax.random.fold_in(key, 1))
             return (after, memory), None
 
-        state = x, _start(self.step, self.sde, x, times[0])
+        state = vary_like((x, start(self.step, self.sde, x, times[0])), key, self)
         return jax.lax.scan(body, state, (jnp.arange(len(times) - 1), times[:-1], times[1:]))[0][0]
 
 

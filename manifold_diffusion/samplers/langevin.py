@@ -38,7 +38,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._numerics import known_false
+from manifold_diffusion._numerics import known_false, vary_like
 from manifold_diffusion._types import Key, Point, Scalar, Score
 from manifold_diffusion.processes import Reverse
 from manifold_diffusion.samplers.chain import Transition, chain
@@ -119,7 +119,9 @@ class _Annealed(eqx.Module):
             step = LangevinStep(self.score, sigma, self.eta, self.exponent)
             return chain(step, self.steps)(jax.random.fold_in(key, i), x), None
 
-        return jax.lax.scan(level, x, (jnp.arange(len(self.sigmas)), self.sigmas.astype(x.dtype)))[0]
+        return jax.lax.scan(
+            level, vary_like(x, key, self), (jnp.arange(len(self.sigmas)), self.sigmas.astype(x.dtype))
+        )[0]
 
 
 def annealed_langevin(

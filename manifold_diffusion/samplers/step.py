@@ -6,10 +6,12 @@ batched. Two things a step may have besides: `draws`, how many increments it tak
 memory, which `start(sde, x, t0)` makes and `advance(sde, x, memory, t0, t1, dw) -> (x, memory)` hands on.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from manifold_diffusion._types import Key, Point, Scalar
 from manifold_diffusion.processes import AbstractSDE, Reverse
@@ -19,6 +21,20 @@ Step: TypeAlias = Callable[[Any, Point, Scalar, Scalar, Point], Point]
 
 Corrector: TypeAlias = Callable[[Any, Point, Scalar, Key], Point]
 """(sde, x, t, key) -> x at the same time t, nearer to the law it should have there."""
+
+
+def start(step: Step, sde: AbstractSDE, x: Point, t0: Scalar) -> Any:
+    """The memory of a step at the start of a trajectory: () for one that has none."""
+    own = getattr(step, "start", None)
+    return () if own is None else own(sde, x, t0)
+
+
+def advance(
+    step: Step, sde: AbstractSDE, x: Point, memory: Any, t0: Scalar, t1: Scalar, dw: Float[Array, "*draws d"]
+) -> tuple[Point, Any]:
+    """x at t1 and the memory there, of a step with a memory or without."""
+    own = getattr(step, "advance", None)
+    return (step(sde, x, t0, t1, dw), memory) if own is None else own(sde, x, memory, t0, t1, dw)
 
 
 def euler_maruyama(sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Point) -> Point:
@@ -83,3 +99,11 @@ def refuse_noise(sde: AbstractSDE, step: str, remedy: str) -> None:
     eta = getattr(sde, "eta", 0.0)
     if eta != 0.0:
         raise ValueError(f"{step} solves a flow, got eta={eta}: use reverse(..., eta=0.0) or the step {remedy}")
+
+
+def refuse_noising(step: Step, place: str) -> None:
+    """ValueError for a step written for `Reverse`, which asks for alpha, sigma and denoisers of R^d, on a manifold."""
+    sde = next(iter(inspect.signature(step).parameters.values()))
+    if sde.annotation is Reverse:
+        name = getattr(step, "__name__", type(step).__name__)
+        raise ValueError(f"{place} takes steps made of drift and diffusion, got {name}; use euler_maruyama or heun")

@@ -12,6 +12,7 @@ from manifold_diffusion.scores.algebra import (
     temper,
 )
 from manifold_diffusion.scores.expansion import ExpansionScore
+from manifold_diffusion.scores.heat_kernel import HeatKernelScore
 from manifold_diffusion.scores.kernel import KernelScore
 from manifold_diffusion.scores.monte_carlo import Estimated, MonteCarloScore
 from manifold_diffusion.scores.outside import from_numpy, from_torch
@@ -31,6 +32,7 @@ __all__ = [
     "Bounded",
     "Estimated",
     "ExpansionScore",
+    "HeatKernelScore",
     "KernelScore",
     "MonteCarloScore",
     "ProjectionScore",

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from manifold_diffusion._numerics import dot
+from manifold_diffusion._numerics import dot, vary_like
 from manifold_diffusion._types import Coordinates, Scalar
 from manifold_diffusion.scores.kronrod import kronrod, tensor
 
@@ -244,7 +244,7 @@ def integrate(
         return _State(rows, *_priorities(_panels(rows, shapes), widest), used, seen)
 
     start = _State(rows, jnp.zeros(capacity, dtype), jnp.zeros((), dtype), given, jnp.zeros_like(given))
-    end = jax.lax.while_loop(unfinished, step, start)
+    end = jax.lax.while_loop(unfinished, step, vary_like(start, corners, integrand(lower[0])))
     panels = _panels(end.rows, shapes)
     top = jnp.max(panels.top)
     share = jnp.exp(panels.top - top)
@@ -321,4 +321,5 @@ def products(
         return seen + batch, total + dot((density[:, None] * s).T, s)
 
     start = (jnp.zeros_like(used), jnp.zeros(2 * shape.shape, shape.dtype))
+    start = vary_like(start, integral, statistics(integrand(panels.centre[0])))
     return jax.lax.while_loop(lambda state: state[0] < used, step, start)[1]

@@ -58,7 +58,7 @@ def test_latent_numbers_come_back_in_single_precision_where_tanh_saturates():
     z = latent_numbers()
     x, back, *_ = look(manifold, z)
     assert back.dtype == jnp.float32
-    assert float(jnp.max(jnp.abs(x))) == 1.0
+    assert float(jnp.max(jnp.abs(x))) > 1 - 4 * jnp.finfo(jnp.float32).eps
     np.testing.assert_allclose(back, z, atol=2e-4)
 
 

@@ -83,3 +83,31 @@ def test_the_schedule_of_proofs(x64):
     noising = processes.VariancePreserving(processes.linear())
     levels = jax.vmap(lambda t: processes.noise_level(noising, t))(processes.li_yan_grid(noising, T, c0, c1))
     np.testing.assert_allclose(levels[-1] ** 2 / (1 + levels[-1] ** 2), T**-c0, rtol=1e-6)
+
+
+def test_both_ornstein_uhlenbeck_processes_are_what_they_are_called(x64):
+    """dX = -pull X dt + sqrt(2 pull) dW in the time T t."""
+    for pull in (1.0, 0.5):
+        sde = processes.forward(processes.ornstein_uhlenbeck(3.0, pull))
+        np.testing.assert_allclose(sde.drift(jnp.ones(1), jnp.asarray(0.3)), -3 * pull, rtol=1e-12)
+        np.testing.assert_allclose(sde.diffusion(jnp.asarray(0.3)) ** 2, 3 * 2 * pull, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "noising", [processes.ornstein_uhlenbeck(1.5), processes.VarianceExploding(4.0)], ids=["preserving", "exploding"]
+)
+def test_no_law_in_a_ball_is_farther_from_the_prior_than_the_bound_and_a_point_is_as_far(noising, x64):
+    """By quadrature on the line: data in one point at R, and in several within."""
+    radius, t = 1.7, 0.8
+    alpha, sigma = float(noising.alpha(jnp.asarray(t))), float(noising.sigma(jnp.asarray(t)))
+    bound = float(processes.prior_variation(noising, radius, t))
+    grid = np.linspace(-12 * sigma, 12 * sigma, 40_001)
+    density = lambda m: np.exp(-((grid - alpha * m) ** 2) / (2 * sigma**2)) / np.sqrt(2 * np.pi) / sigma  # noqa: E731
+
+    def variation(points, weights):
+        law = sum(w * density(m) for m, w in zip(points, weights, strict=True))
+        return np.trapezoid(np.abs(law - density(0.0)), grid) / 2
+
+    np.testing.assert_allclose(variation([radius], [1.0]), bound, rtol=1e-6)
+    assert variation([radius, 0.4 * radius], [0.7, 0.3]) < bound
+    assert variation([radius, -radius], [0.5, 0.5]) < bound

@@ -57,6 +57,7 @@ ORDERS = {
     "2S": (samplers.dpm_solver_2s, 2),
     "2M": (samplers.DPMSolver2M(), 2),
     "accelerated": (samplers.AcceleratedFlow(), 2),
+    "EDM": (samplers.EDM(), 2),
 }
 # Where the signal does not shrink, the flow of Gaussian data is too simple for the others: 2M has order 3 there.
 CASES = [(name, "cosine") for name in ORDERS] + [("euler", "exploding"), ("heun", "exploding")]

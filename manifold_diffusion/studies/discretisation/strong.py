@@ -1,4 +1,4 @@
-"""D8: paths of samplers against finer paths of the same noise."""
+"""D8: paths of samplers against finer paths of the same noise, and walks on the sphere against Brownian motion."""
 
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from manifold_diffusion.processes import Reverse
 from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number, Scale
 from manifold_diffusion.studies.discretisation.mixture import equation, mixture, noising, times
 from manifold_diffusion.studies.discretisation.orders import DISCRETISATION
+from manifold_diffusion.studies.discretisation.walks import QUANTITIES, WALKS, weak_errors
 
 _FINE, _PATHS = 4096, 512
 _METHODS = {"Euler-Maruyama": samplers.euler_maruyama, "stochastic Heun": samplers.stochastic_heun}
@@ -42,13 +43,24 @@ _GRIDS: dict[Scale, Grid] = {
     "cpu": Grid((64, 128, 256, 512), 20),
     "gpu": Grid((64, 128, 256, 512), 40),
 }
+_WALK_GRID = Grid((256, 512, 1024, 2048, 4096), 1)
+_WALK_GRIDS: dict[Scale, Grid] = {"smoke": _WALK_GRID, "cpu": _WALK_GRID, "gpu": _WALK_GRID}
 
 D8 = Claim(
     id="D8",
     group=DISCRETISATION,
-    title="strong order",
-    statement="Paths of Euler-Maruyama and of stochastic Heun approach those of the same noise at order 1.",
-    source="Kloeden and Platen, Numerical Solution of Stochastic Differential Equations",
-    experiments=(Experiment("paths", partial(_strong, names=tuple(_METHODS)), tuple(_METHODS), _GRIDS, "T"),),
-    checks=tuple(Check("paths", name, "distance", "slope", -1.0, 0.1, smoke_tolerance=0.3) for name in _METHODS),
+    title="strong and weak order",
+    statement=(
+        "Paths of Euler-Maruyama and of stochastic Heun approach those of the same noise at order 1; the laws of "
+        "geodesic and retraction walks on the sphere approach those of Brownian motion at order 1."
+    ),
+    source="Kloeden and Platen, Numerical Solution of Stochastic Differential Equations; the walks' laws derived",
+    experiments=(
+        Experiment("paths", partial(_strong, names=tuple(_METHODS)), tuple(_METHODS), _GRIDS, "T"),
+        Experiment("sphere", weak_errors, tuple(WALKS), _WALK_GRIDS, "T"),
+    ),
+    checks=(
+        *(Check("paths", name, "distance", "slope", -1.0, 0.1, smoke_tolerance=0.3) for name in _METHODS),
+        *(Check("sphere", name, quantity, "slope", -1.0, 0.05) for name in WALKS for quantity in QUANTITIES),
+    ),
 )
