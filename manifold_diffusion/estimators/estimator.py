@@ -26,6 +26,12 @@ class GaussianPrior(eqx.Module):
     def __call__(self, key: Key) -> Point:
         return self.mean + self.deviation * jax.random.normal(key, self.mean.shape, self.mean.dtype)
 
+    def log_density(self, x: Point) -> Scalar:
+        """-|x - mean|^2 / (2 deviation^2) - (d / 2) log(2 pi deviation^2), the `log_prior` of a likelihood."""
+        mean, deviation = self.mean.astype(x.dtype), self.deviation.astype(x.dtype)
+        z = (x - mean) / deviation
+        return -jnp.sum(z * z) / 2 - len(x) * (jnp.log(deviation) + 0.5 * math.log(2 * math.pi))
+
 
 def gaussian_prior(data: Points, sigma_max: Scalar) -> GaussianPrior:
     """The Gaussian with the mean of the data and their mean variance added to sigma_max^2."""

@@ -10,7 +10,6 @@ from typing import Literal, TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import chunked_map, dot
 from manifold_diffusion._small_matrices import orthonormal_columns
@@ -26,9 +25,9 @@ _CHUNK = 64
 
 def exact_divergence(key: Key, field: Field, x: Point) -> Scalar:
     """tr J by d products, 64 at a time, so that memory is O(d); the key is not used."""
-    along = lambda e: dot(e, _product(field, x, e))  # noqa: E731
-    basis = jnp.eye(len(x), dtype=x.dtype)
-    return jnp.sum(jax.vmap(along)(basis) if len(x) <= _CHUNK else chunked_map(along, basis, _CHUNK))
+    indices = jnp.arange(len(x))
+    along = lambda i: _product(field, x, (indices == i).astype(x.dtype))[i]  # noqa: E731
+    return jnp.sum(jax.vmap(along)(indices) if len(x) <= _CHUNK else chunked_map(along, indices, _CHUNK))
 
 
 def hutchinson(probes: int = 1, law: Literal["rademacher", "normal"] = "rademacher") -> Divergence:
@@ -64,9 +63,8 @@ class _Hutchinson(eqx.Module):
     normal: bool = eqx.field(static=True)
 
     def __call__(self, key: Key, field: Field, x: Point) -> Scalar:
-        vs = _signs(key, self.probes, x)
-        if self.normal:
-            vs = jax.random.normal(key, (self.probes, len(x)), x.dtype)
+        shape = (self.probes, len(x))
+        vs = (jax.random.normal if self.normal else jax.random.rademacher)(key, shape, x.dtype)
         return jnp.mean(jax.vmap(lambda v: dot(v, _product(field, x, v)))(vs))
 
 
@@ -79,7 +77,9 @@ class _HutchPlusPlus(eqx.Module):
             return exact_divergence(key, field, x)
         sketch, rest = jax.random.split(key)
         products = jax.vmap(lambda v: _product(field, x, v))
-        Q = orthonormal_columns(jax.lax.stop_gradient(products(_signs(sketch, count, x)).T))
+        # Normal, as signs are dependent with a positive probability where the range of J lies along few axes.
+        omega = jax.random.normal(sketch, (count, d), x.dtype)
+        Q = orthonormal_columns(jax.lax.stop_gradient(products(omega).T))
         inside = jnp.sum(Q.T * products(Q.T))
         vs = jax.random.normal(rest, (self.probes - 2 * count, d), x.dtype)
         # Twice against rounding.
@@ -91,10 +91,6 @@ class _HutchPlusPlus(eqx.Module):
 
 def _product(field: Field, x: Point, v: Point) -> Point:
     return jax.jvp(field, (x,), (v,))[1]
-
-
-def _signs(key: Key, count: int, x: Point) -> Float[Array, "count d"]:
-    return jax.random.rademacher(key, (count, len(x)), x.dtype)
 
 
 def _require_probes(probes: int, least: int) -> None:

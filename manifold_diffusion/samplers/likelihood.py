@@ -59,7 +59,8 @@ class FlowLikelihood(eqx.Module):
                 is not used
 
     The error is that of the step, and of a prior that is not the law at ts[0]: N(mean, (variance + sigma^2) I) is off
-    by O(sigma^-2). Unbiased probes give an unbiased log p, the path being the same for all of them.
+    by O(sigma^-2). Unbiased probes give an unbiased log p with fixed steps, whose path is the same for all of them,
+    and with adaptive ones to their tolerance.
     """
 
     sde: AbstractSDE
@@ -112,9 +113,10 @@ def generate_weighted(
 class FlowLogDensity(eqx.Module):
     """(key, x, sigma) -> log p_sigma(x) at any noise level, p_sigma = mu * N(0, sigma^2 I), by the flow of a score.
 
-    `FlowLikelihood` on `steps` steps of a geometric grid from the noise level of t = 1 down to sigma. With x_t = alpha
-    x at the level sigma = sigma(t) / alpha(t), log p_sigma(x) = log p_t(alpha x) + d log alpha (derived). `log_prior`
-    is the log density of x_t at t = 1.
+    `FlowLikelihood` on `steps` steps of a geometric grid from the noise level of t = 1 down to sigma; one is enough for
+    `AdaptiveFlow`. With x_t = alpha x at the level sigma = sigma(t) / alpha(t), log p_sigma(x) = log p_t(alpha x) + d
+    log alpha (derived). `log_prior` is the log density of x_t at t = 1. Fixed steps are least exact between modes,
+    where the posterior changes within a step.
     """
 
     noising: AbstractNoising
