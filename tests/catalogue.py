@@ -525,6 +525,7 @@ STEPS = {
     "dpm_solver_2s": samplers.dpm_solver_2s,
     "DPMSolver2M": samplers.DPMSolver2M(),
     "AcceleratedFlow": samplers.AcceleratedFlow(),
+    "RandomisedMidpoint": samplers.RandomisedMidpoint(),
 }
 
 # Estimators
@@ -650,6 +651,7 @@ OTHERS = {
         "linear",
         "logit_grid",
         "noise_level",
+        "overlapping_rounds",
         "reverse",
         "squared_diffusion",
         "tabulated",

@@ -8,6 +8,7 @@ from manifold_diffusion.processes.grid import (
     li_yan_grid,
     logit_grid,
     noise_level,
+    overlapping_rounds,
     time_of,
     uniform_grid,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "linear",
     "logit_grid",
     "noise_level",
+    "overlapping_rounds",
     "reverse",
     "squared_diffusion",
     "tabulated",

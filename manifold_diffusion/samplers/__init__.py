@@ -13,6 +13,7 @@ from manifold_diffusion.samplers.integrate import generate, integrate, predictor
 from manifold_diffusion.samplers.langevin import LangevinStep, annealed_langevin, e_folds, langevin, langevin_corrector
 from manifold_diffusion.samplers.multistep import AcceleratedFlow, DPMSolver2M
 from manifold_diffusion.samplers.posterior import LogLikelihood, gaussian_likelihood, posterior
+from manifold_diffusion.samplers.randomised import RandomisedMidpoint
 from manifold_diffusion.samplers.step import Corrector, Step, ddpm, euler, euler_maruyama, heun, stochastic_heun
 from manifold_diffusion.samplers.walk import ManifoldWalk, manifold_walk, matched_persistence
 
@@ -23,6 +24,7 @@ __all__ = [
     "LangevinStep",
     "LogLikelihood",
     "ManifoldWalk",
+    "RandomisedMidpoint",
     "Step",
     "Transition",
     "annealed_langevin",

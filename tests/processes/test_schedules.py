@@ -83,3 +83,16 @@ def test_the_schedule_of_proofs(x64):
     noising = processes.VariancePreserving(processes.linear())
     levels = jax.vmap(lambda t: processes.noise_level(noising, t))(processes.li_yan_grid(noising, T, c0, c1))
     np.testing.assert_allclose(levels[-1] ** 2 / (1 + levels[-1] ** 2), T**-c0, rtol=1e-6)
+
+
+def test_rounds_overlap_by_half_and_end_at_the_last_time():
+    ts = jnp.linspace(1.0, 0.0, 9)
+    expected = [*range(5), *range(2, 7), *range(4, 9)]
+    np.testing.assert_array_equal(processes.overlapping_rounds(ts, 3), ts[jnp.array(expected)])
+    np.testing.assert_array_equal(processes.overlapping_rounds(ts, 1), ts)
+
+
+@pytest.mark.parametrize("rounds", [0, 2, 9])
+def test_rounds_that_do_not_divide_the_grid_are_refused(rounds):
+    with pytest.raises(ValueError, match=f"{rounds} rounds take a multiple of {rounds + 1} steps, got 8"):
+        processes.overlapping_rounds(jnp.linspace(1.0, 0.0, 9), rounds)

@@ -12,7 +12,7 @@ every_noising = pytest.mark.parametrize("make", NOISINGS.values(), ids=NOISINGS)
 every_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 FLOWS = {
     *("euler", "midpoint", "heun", "runge_kutta_4", "exponential_euler", "dpm_solver_2s"),
-    *("DPMSolver2M", "AcceleratedFlow", "ddim"),
+    *("DPMSolver2M", "AcceleratedFlow", "RandomisedMidpoint", "ddim"),
 }
 ENDS_EXACTLY = {*("ddpm", "ddim", "euler", "heun", "runge_kutta_4", "dpm_solver_2s", "DPMSolver2M")}
 NAMES = {id(step): name for name, step in STEPS.items()}

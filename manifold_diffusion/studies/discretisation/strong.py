@@ -12,6 +12,7 @@ from manifold_diffusion._types import Key
 from manifold_diffusion.processes import Reverse
 from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number, Scale
 from manifold_diffusion.studies.discretisation.mixture import equation, mixture, noising, times
+from manifold_diffusion.studies.discretisation.order_table import order_table
 from manifold_diffusion.studies.discretisation.orders import DISCRETISATION
 
 _FINE, _PATHS = 4096, 512
@@ -51,4 +52,5 @@ D8 = Claim(
     source="Kloeden and Platen, Numerical Solution of Stochastic Differential Equations",
     experiments=(Experiment("paths", partial(_strong, names=tuple(_METHODS)), tuple(_METHODS), _GRIDS, "T"),),
     checks=tuple(Check("paths", name, "distance", "slope", -1.0, 0.1, smoke_tolerance=0.3) for name in _METHODS),
+    table=order_table,
 )
