@@ -528,6 +528,7 @@ STEPS = {
     "AcceleratedFlow": samplers.AcceleratedFlow(),
     "EDM": samplers.EDM(churn=0.1),
     "AdaptiveFlow": samplers.AdaptiveFlow(),
+    "RandomisedMidpoint": samplers.RandomisedMidpoint(),
 }
 
 # Estimators
@@ -656,6 +657,7 @@ OTHERS = {
         "noise_level",
         "ornstein_uhlenbeck",
         "prior_variation",
+        "overlapping_rounds",
         "reverse",
         "squared_diffusion",
         "tabulated",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from manifold_diffusion.cli.claims import expectation
 from manifold_diffusion.cli.console import Console, InputError, number, table
-from manifold_diffusion.studies import Event, Result, verify
+from manifold_diffusion.studies import Event, Result, Statistic, Study, verify
 from manifold_diffusion.studies.catalogue import CLAIMS, GROUPS
 from manifold_diffusion.studies.claim import Check, Claim, Scale
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         raise KeyboardInterrupt(_how_to_go_on(options)) from stop
     console.clear()
     console.document(list(study.rows))
-    layout.finish(study.results)
+    layout.finish(study)
     if options.out is not None:
         console.note(f"written to {options.out}")
     return 0 if study.confirmed else 1
@@ -88,8 +88,14 @@ class _Layout:
                 self._console.note(f"{event.claim.id}: {event.result.verdict.reason}")
         self._console.progress(event.done, event.total, event.claim.id)
 
-    def finish(self, results: Sequence[Result]) -> None:
-        """How many checks ended how."""
+    def finish(self, study: Study) -> None:
+        """The tables of the claims, and how many checks ended how."""
+        for each in study.tables:
+            self._console.line(f"\n{each.title}")
+            for line in table([each.head, *([_entry(cell) for cell in row] for row in each.rows)]):
+                self._console.line(line)
+            self._console.line()
+        results = study.results
         verdicts = [result.verdict.verdict for result in results]
         counts = [f"{verdicts.count(v)} {v}" for v in ("confirmed", "refuted", "inconclusive") if v in verdicts]
         self._console.line(f"{len(results)} checks: {', '.join(counts)}")
@@ -101,10 +107,18 @@ def _expected(claim: Claim, check: Check) -> tuple[str, str, str, str]:
 
 def _row(result: Result) -> tuple[str, ...]:
     statistic = result.statistic
-    interval = "-" if statistic is None else f"[{number(statistic.ci_low)}, {number(statistic.ci_high)}]"
+    interval = "-" if statistic is None else _interval(statistic)
     expected = expectation_at(result)
     value = number(statistic.value) if statistic else "-"
     return *expected, value, interval, result.verdict.verdict, f"{result.seconds:.1f}"
+
+
+def _interval(statistic: Statistic) -> str:
+    return f"[{number(statistic.ci_low)}, {number(statistic.ci_high)}]"
+
+
+def _entry(cell: str | Statistic | None) -> str:
+    return f"{number(cell.value)} {_interval(cell)}" if isinstance(cell, Statistic) else cell or "-"
 
 
 def expectation_at(result: Result) -> tuple[str, str, str, str]:

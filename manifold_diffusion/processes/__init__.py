@@ -9,6 +9,7 @@ from manifold_diffusion.processes.grid import (
     li_yan_grid,
     logit_grid,
     noise_level,
+    overlapping_rounds,
     time_of,
     uniform_grid,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "noise_level",
     "ornstein_uhlenbeck",
     "prior_variation",
+    "overlapping_rounds",
     "reverse",
     "squared_diffusion",
     "tabulated",

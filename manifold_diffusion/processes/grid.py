@@ -1,4 +1,4 @@
-"""Where the steps of a sampler fall: decreasing times from t = 1, chosen through their noise levels sigma / alpha."""
+"""Where the steps of a sampler fall: times from t = 1 down, chosen through their noise levels sigma / alpha."""
 
 import math
 
@@ -100,6 +100,20 @@ def logit_grid(
     _require_steps(steps)
     ends = jnp.log(jnp.asarray([first, last], dtype=float)) - jnp.log1p(-jnp.asarray([first, last], dtype=float))
     return level_grid(noising, jnp.exp(jnp.linspace(ends[0], ends[1], steps + 1) / 2))
+
+
+def overlapping_rounds(ts: Float[Array, " times"], rounds: int) -> Float[Array, " visits"]:
+    """A grid in overlapping rounds: of its rounds + 1 equal parts each round takes two, down, and starts where the one
+    before was half-way. Between rounds it goes up, and a sampler that understands this noises anew.
+
+    The grid of arXiv 2410.13738, in which T steps take 2 T rounds / (rounds + 1) evaluations.
+    """
+    half, left = divmod(len(ts) - 1, rounds + 1) if rounds >= 1 else (0, 0)
+    if half < 1 or left:
+        raise ValueError(
+            f"{rounds} rounds take a multiple of {rounds + 1} steps, got {len(ts) - 1}: choose the steps accordingly"
+        )
+    return jnp.concatenate([ts[k * half : (k + 2) * half + 1] for k in range(rounds)])
 
 
 def li_yan_betas(steps: int, c0: float | int = 2.0, c1: float | int = 4.0) -> Float[np.ndarray, " steps"]:

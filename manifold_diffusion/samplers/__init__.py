@@ -31,6 +31,7 @@ from manifold_diffusion.samplers.likelihood import (
 from manifold_diffusion.samplers.multistep import AcceleratedFlow, DPMSolver2M
 from manifold_diffusion.samplers.on_manifold import on_manifold
 from manifold_diffusion.samplers.posterior import LogLikelihood, gaussian_likelihood, posterior
+from manifold_diffusion.samplers.randomised import RandomisedMidpoint
 from manifold_diffusion.samplers.step import Corrector, Step, ddpm, euler, euler_maruyama, heun, stochastic_heun
 from manifold_diffusion.samplers.volume_density import Extrapolated, VolumeLogDensity, halvings
 from manifold_diffusion.samplers.walk import ManifoldWalk, manifold_walk, matched_persistence
@@ -49,6 +50,7 @@ __all__ = [
     "LangevinStep",
     "LogLikelihood",
     "ManifoldWalk",
+    "RandomisedMidpoint",
     "Step",
     "Transition",
     "VolumeLogDensity",

@@ -13,6 +13,7 @@ from manifold_diffusion.studies.claim import (
     Result,
     Statistic,
     StudyError,
+    Table,
     Verdict,
 )
 from manifold_diffusion.studies.figure import claim_figure
@@ -34,6 +35,7 @@ __all__ = [
     "Statistic",
     "Study",
     "StudyError",
+    "Table",
     "Verdict",
     "cell_key",
     "claim_figure",

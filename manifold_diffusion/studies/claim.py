@@ -105,7 +105,7 @@ class Claim:
 
     `figure` draws the claim in place of the default figure: (claim, results, cells) -> a matplotlib figure. `samples`,
     where given, draws points to look at: key -> {kind: (n, 2 or 3) points}, the kinds "data", "memorised", "coarse"
-    among them.
+    among them. `table`, which claims may share, sums up what all of them found.
     """
 
     id: str
@@ -118,6 +118,7 @@ class Claim:
     log_y: bool = True
     figure: Callable[["Claim", Sequence["Result"], Sequence["Cell"]], Any] | None = None
     samples: Callable[[Key], Mapping[str, Any]] | None = None
+    table: Callable[[Sequence["Result"], Sequence["Cell"]], "Table"] | None = None
 
     def __post_init__(self):
         names = [experiment.name for experiment in self.experiments]
@@ -186,3 +187,12 @@ class Result:
     replicates: int
     seconds: float
     failures: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A summary for people: text, statistics, and None where there is nothing."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str | Statistic | None, ...], ...]

@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from manifold_diffusion.studies.claim import Cell, Claim, Result
+from manifold_diffusion.studies.claim import Cell, Claim, Result, Statistic
+from manifold_diffusion.studies.summary import tables
 from manifold_diffusion.studies.verdict import NAMES, expectation
 
 Figures: TypeAlias = Mapping[str, Mapping[str, bytes]]
@@ -56,6 +57,9 @@ def markdown(results: Sequence[Result], cells: Sequence[Cell], manifest: Mapping
         ]
     if _errors(cells):
         lines += ["", "## Cells that failed", "", *[f"- {line}" for line in _errors(cells)]]
+    for table in tables(results, cells):
+        lines += ["", f"## {table.title}", "", _markdown_row(table.head), _markdown_row(["---"] * len(table.head))]
+        lines += [_markdown_row([_entry(each) for each in row]) for row in table.rows]
     for claim in _claims(results):
         lines += ["", f"## {claim.id}. {claim.title}", "", claim.statement, "", f"Source: {claim.source}", ""]
         lines += [f"![{claim.id}]({path})\n" for path in figures.get(claim.id, {})]
@@ -78,6 +82,10 @@ def page(results: Sequence[Result], cells: Sequence[Cell], manifest: Mapping[str
         )
     if _errors(cells):
         parts += ["<h2>Cells that failed</h2>", _html_list(_errors(cells))]
+    for table in tables(results, cells):
+        parts.append(f"<h2>{_escape(table.title)}</h2>")
+        rows = "".join(f"<tr>{_html_row([_entry(each) for each in row], 'td')}</tr>\n" for row in table.rows)
+        parts.append(_html_body(_html_row(table.head, "th"), rows))
     for claim in _claims(results):
         parts.append(f'<h2 id="{_escape(claim.id)}">{_escape(claim.id)}. {_escape(claim.title)}</h2>')
         parts.append(f'<p>{_escape(claim.statement)} <span class="g">[{_escape(claim.source)}]</span></p>')
@@ -102,16 +110,13 @@ def _tally(results: Sequence[Result]) -> str:
 
 
 def _row(result: Result) -> list[str]:
-    check, statistic = result.check, result.statistic
-    measured = "none"
-    if statistic is not None:
-        measured = f"{_number(statistic.value)} [{_number(statistic.ci_low)}, {_number(statistic.ci_high)}]"
+    check = result.check
     return [
         result.claim.id,
         f"{NAMES[check.relation]} of {check.quantity}, {check.experiment}",
         check.method,
         expectation(check, result.scale),
-        measured,
+        "none" if result.statistic is None else _entry(result.statistic),
         MARKS[result.verdict.verdict],
         f"{result.failures} of {len(result.sizes) * result.replicates}",
         f"{result.seconds:.1f}",
@@ -190,7 +195,15 @@ def _html_table(results: Sequence[Result]) -> str:
         name = f'<a href="#{_escape(claim.id)}">{_escape(claim.id)}</a> {_escape(claim.title)}'
         body += f'<tr><th class="c" colspan="{len(HEAD) - 1}">{name}</th></tr>\n'
         body += "".join(f"<tr>{_html_cells(result)}</tr>\n" for result in results if result.claim is claim)
+    return _html_body(head, body)
+
+
+def _html_body(head: str, body: str) -> str:
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+
+
+def _html_row(cells: Sequence[str], tag: str) -> str:
+    return "".join(f"<{tag}>{_escape(cell)}</{tag}>" for cell in cells)
 
 
 def _html_cells(result: Result) -> str:
@@ -213,6 +226,12 @@ def _image(claim: Claim, png: bytes) -> str:
 
 def _escape(text: str) -> str:
     return html.escape(text)
+
+
+def _entry(cell: str | Statistic | None) -> str:
+    if isinstance(cell, Statistic):
+        return f"{_number(cell.value)} [{_number(cell.ci_low)}, {_number(cell.ci_high)}]"
+    return cell or "–"
 
 
 def _number(x: float) -> str:

@@ -15,7 +15,7 @@ import jax
 
 from manifold_diffusion._types import Key
 from manifold_diffusion.studies.cells import Ledger, cell_values
-from manifold_diffusion.studies.claim import Cell, Claim, Experiment, Number, Result, Scale, StudyError
+from manifold_diffusion.studies.claim import Cell, Claim, Experiment, Number, Result, Scale, StudyError, Table
 from manifold_diffusion.studies.manifest import (
     claim_row,
     describe,
@@ -27,7 +27,7 @@ from manifold_diffusion.studies.manifest import (
     write_json,
 )
 from manifold_diffusion.studies.report import markdown, page
-from manifold_diffusion.studies.summary import decide
+from manifold_diffusion.studies.summary import decide, tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +59,11 @@ class Study:
     def confirmed(self) -> bool:
         """Whether every check was confirmed."""
         return all(result.verdict.verdict == "confirmed" for result in self.results)
+
+    @property
+    def tables(self) -> list[Table]:
+        """What the claims sum up in tables."""
+        return tables(self.results, self.cells)
 
 
 def verify(

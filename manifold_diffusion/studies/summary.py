@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 
 from manifold_diffusion._types import Key
-from manifold_diffusion.studies.claim import Cell, Check, Claim, Number, Result, Scale, Statistic
+from manifold_diffusion.studies.claim import Cell, Check, Claim, Number, Result, Scale, Statistic, Table
 from manifold_diffusion.studies.rate import Extent, fit_rate, interval
 from manifold_diffusion.studies.verdict import judge
 
@@ -67,6 +67,17 @@ def decide(claim: Claim, check: Check, scale: Scale, cells: Sequence[Cell], seed
         sum(cell.seconds for cell in about),
         selection.failures,
     )
+
+
+def tables(results: Sequence[Result], cells: Sequence[Cell]) -> list[Table]:
+    """The tables of the claims, each over the claims that share it; those without a row are left out."""
+    found = []
+    for table in dict.fromkeys(result.claim.table for result in results):
+        about = [result for result in results if result.claim.table is table]
+        ids = {result.claim.id for result in about}
+        if table is not None:
+            found.append(table(about, [cell for cell in cells if cell.claim in ids]))
+    return [table for table in found if table.rows]
 
 
 def abscissa(check: Check, sizes: Sequence[Number]) -> list[Number]:

@@ -111,3 +111,16 @@ def test_no_law_in_a_ball_is_farther_from_the_prior_than_the_bound_and_a_point_i
     np.testing.assert_allclose(variation([radius], [1.0]), bound, rtol=1e-6)
     assert variation([radius, 0.4 * radius], [0.7, 0.3]) < bound
     assert variation([radius, -radius], [0.5, 0.5]) < bound
+
+
+def test_rounds_overlap_by_half_and_end_at_the_last_time():
+    ts = jnp.linspace(1.0, 0.0, 9)
+    expected = [*range(5), *range(2, 7), *range(4, 9)]
+    np.testing.assert_array_equal(processes.overlapping_rounds(ts, 3), ts[jnp.array(expected)])
+    np.testing.assert_array_equal(processes.overlapping_rounds(ts, 1), ts)
+
+
+@pytest.mark.parametrize("rounds", [0, 2, 9])
+def test_rounds_that_do_not_divide_the_grid_are_refused(rounds):
+    with pytest.raises(ValueError, match=f"{rounds} rounds take a multiple of {rounds + 1} steps, got 8"):
+        processes.overlapping_rounds(jnp.linspace(1.0, 0.0, 9), rounds)

@@ -18,7 +18,7 @@ every_noising = pytest.mark.parametrize("make", NOISINGS.values(), ids=NOISINGS)
 every_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 FLOWS = {
     *("euler", "midpoint", "heun", "runge_kutta_4", "exponential_euler", "dpm_solver_2s"),
-    *("DPMSolver2M", "AcceleratedFlow", "AdaptiveFlow", "ddim", "EDM"),
+    *("DPMSolver2M", "AcceleratedFlow", "AdaptiveFlow", "RandomisedMidpoint", "ddim", "EDM"),
 }
 ENDS_EXACTLY = {
     *("ddpm", "ddim", "euler", "heun", "runge_kutta_4", "dpm_solver_2s", "DPMSolver2M", "EDM", "AdaptiveFlow"),

@@ -1,25 +1,40 @@
 """The rigs of group D against other ways to the same numbers, and the group at its smallest scale."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from manifold_diffusion import samplers
+from manifold_diffusion.evaluation import circular_wasserstein
 from manifold_diffusion.processes import reverse
-from manifold_diffusion.studies import verify
+from manifold_diffusion.studies import Check, Claim, Experiment, Grid, verify
 from manifold_diffusion.studies.discretisation import CLAIMS
+from manifold_diffusion.studies.discretisation.circle import (
+    circle,
+    circle_error,
+    circular_distance,
+    exact_coefficients,
+)
 from manifold_diffusion.studies.discretisation.forward import normal_variation
 from manifold_diffusion.studies.discretisation.gaussian import Biased, divergence
 from manifold_diffusion.studies.discretisation.mixture import (
     Mixture,
     equation,
-    flow_error,
+    flow_errors,
     kernel_errors,
     mixture,
     noising,
     times,
+)
+from manifold_diffusion.studies.discretisation.order_table import EVALUATIONS, order_table
+from manifold_diffusion.studies.discretisation.random_times import (
+    errors_given_times,
+    segments,
+    variance_moments,
 )
 
 
@@ -60,7 +75,172 @@ def _draw(law, key, t):
 
 
 def test_a_flow_of_many_steps_has_the_exact_law(x64):
-    assert float(flow_error(samplers.runge_kutta_4, equation(mixture(), 0.0), mixture(), times(96))) < 1e-6
+    errors = flow_errors(samplers.runge_kutta_4, equation(mixture(), 0.0), mixture(), times(96))
+    assert float(errors.total_variation) < 1e-6
+    assert float(errors.divergence) < 1e-12
+
+
+# One Gaussian: everything about a step is known in closed form. `ratio` is of the exact variance to another.
+
+
+def one():
+    """N(0, 0.3), in the precision that is on."""
+    return Mixture(jnp.ones(1), jnp.zeros(1), jnp.array([0.3]))
+
+
+def gaussian_kl(ratio):
+    """KL(N(0, ratio) || N(0, 1))."""
+    return (ratio - 1 - np.log(ratio)) / 2
+
+
+def spread(t):
+    """Variance of x_t."""
+    alpha, sigma = float(noising().alpha(t)), float(noising().sigma(t))
+    return alpha**2 * 0.3 + sigma**2
+
+
+SPREADS = {
+    "plain": (samplers.ddpm_plain, lambda V, H: 1.0),
+    "training-free": (samplers.ddpm_training_free, lambda V, H: ((1 + V * H) ** 2 + 1) / 2),
+}
+
+
+@pytest.mark.parametrize(("step", "noise"), SPREADS.values(), ids=SPREADS)
+def test_divergences_of_gaussian_data_are_those_of_their_variances(step, noise, x64):
+    """The training-free step draws twice, and its law is still Gaussian where the score is linear."""
+    ts = times(12)
+    path, found = 0.0, spread(ts[0])
+    for t0, t1 in pairwise(ts):
+        a = float(noising().alpha(t0) / noising().alpha(t1))
+        V, H = float(noising().sigma(t0)) ** 2 - a**2 * float(noising().sigma(t1)) ** 2, -1 / spread(t0)
+        path += gaussian_kl((1 + V * H) / noise(V, H))
+        found = ((1 + V * H) ** 2 * found + V * noise(V, H)) / a**2
+    errors = kernel_errors(step, equation(one(), 1.0), one(), ts)
+    np.testing.assert_allclose(errors.path_divergence, path, rtol=1e-7)
+    np.testing.assert_allclose(errors.divergence, gaussian_kl(spread(ts[-1]) / found), rtol=1e-5)
+
+
+def test_the_divergence_of_a_flow_of_gaussian_data_is_that_of_two_variances(x64):
+    """A linear map: by what Euler multiplies."""
+    sde, ts = equation(one(), 0.0), times(24)
+    end = samplers.integrate(samplers.euler, sde, ts, jnp.ones(1), jnp.zeros((24, 1)))
+    ratio = spread(ts[-1]) / (float(end[0]) ** 2 * spread(ts[0]))
+    errors = flow_errors(samplers.euler, sde, one(), ts)
+    np.testing.assert_allclose(errors.divergence, gaussian_kl(ratio), rtol=1e-8)
+
+
+# The randomised midpoint method
+
+
+def variance_given(shares, rounds, start):
+    """v at the end of the rounds for data N(0, 0.3), at these shares of each interval, (..., rounds, steps)."""
+    taus = np.vectorize(lambda t: float(noising().variance(jnp.asarray(t))))(np.asarray(rounds))
+    slope = lambda u, tau: -u / ((1 - tau) * 0.3 + tau) / (2 * (1 - tau))  # noqa: E731
+    v = start
+    for k, tau in enumerate(taus):
+        if k:
+            kept = (1 - tau[0]) / (1 - taus[k - 1][-1])
+            v = kept * v + tau[0] - kept * taus[k - 1][-1]
+        u = 1 / np.sqrt(1 - tau[0])
+        g = slope(u, tau[0])
+        for i in range(len(tau) - 1):
+            at = tau[i] + shares[..., k, i] * (tau[i + 1] - tau[i])
+            g = slope(u + (tau[i] - at) * g, at)
+            u = u + (tau[i] - tau[i + 1]) * g
+        v = u**2 * (1 - tau[-1]) * v
+    return v
+
+
+def test_moments_of_the_variance_are_those_of_draws_of_the_times(x64):
+    rounds, draws = segments(16), 40_000
+    sde = reverse(noising(), Biased(jnp.asarray(0.3), jnp.zeros(())), 0.0)
+    found = variance_moments(samplers.RandomisedMidpoint(), sde, jnp.asarray(0.3), rounds)
+    shares = np.random.default_rng(0).random((draws, rounds.shape[0], rounds.shape[1] - 1))
+    r = variance_given(shares, rounds, spread(rounds[0, 0])) / spread(rounds[-1, -1])
+    for moment, seen in zip(found, (r, r**2), strict=True):
+        assert abs(float(moment) - seen.mean()) < 4 * seen.std() / np.sqrt(draws)
+    # Which is far more exact than what is measured with it.
+    assert 4 * r.std() / np.sqrt(draws) < 0.1 * abs(float(found[0]) - 1)
+
+
+def test_given_its_times_the_law_of_gaussian_data_has_a_known_variance(x64):
+    rounds, keys = segments(16), jax.random.split(jax.random.key(2), 3)
+    step, sde = samplers.RandomisedMidpoint(), equation(one(), 0.0)
+    found = errors_given_times(jax.random.key(2), step, sde, one(), rounds, 3)
+    z = jax.vmap(lambda key: jax.random.normal(key, (rounds.shape[0], rounds.shape[1] - 1, 1)))(keys)[..., 0]
+    ratio = spread(rounds[-1, -1]) / variance_given(stats.norm.cdf(z), rounds, spread(rounds[0, 0]))
+    np.testing.assert_allclose(found.divergence, gaussian_kl(ratio), rtol=1e-6)
+
+
+# The circle
+
+
+def test_the_exact_law_of_the_angle_is_the_integral_of_its_density(x64):
+    t = jnp.asarray(0.05)
+    alpha, sigma = float(noising().alpha(t)), float(noising().sigma(t))
+    angle = np.linspace(-np.pi, np.pi, 400, endpoint=False)
+    radius = np.linspace(0, alpha + 9 * sigma, 400)
+    x = radius[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
+    log_density = jax.vmap(lambda x: circle().log_density(x / alpha, sigma / alpha))(jnp.asarray(x.reshape(-1, 2)))
+    density = integrate.trapezoid(np.exp(log_density).reshape(400, 400) * radius[:, None], radius, axis=0) / alpha**2
+    found = exact_coefficients(equation(circle(), 0.0), t)
+    expected = [np.mean(np.cos(k * angle) * density) * 2 * np.pi for k in range(1, 33)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_distance_of_two_laws_is_that_of_their_quantiles():
+    """Von Mises' laws of two concentrations, one by 4000 quantiles."""
+    orders = np.arange(1, 33)
+    first, second = (special.ive(orders, kappa) / special.ive(0, kappa) for kappa in (1.0, 1.5))
+    angle = np.linspace(-np.pi, np.pi, 20_001)
+    share = integrate.cumulative_trapezoid(np.exp(np.cos(angle)), angle, initial=0.0)
+    quantiles = np.interp((np.arange(4000) + 0.5) / 4000 * share[-1], share, angle)
+    expected = circular_wasserstein(quantiles, lambda angle: np.exp(1.5 * np.cos(angle)))
+    np.testing.assert_allclose(circular_distance(first, second), expected, rtol=1e-4)
+
+
+def test_a_flow_of_many_steps_has_the_exact_angles(x64):
+    assert circle_error(samplers.runge_kutta_4, 48) < 1e-7
+
+
+def test_the_error_of_a_flow_is_that_of_the_angles_it_draws(x64):
+    """Euler's in 6 steps, against the density of the exact angle by its coefficients."""
+    sde, ts, orders = equation(circle(), 0.0), times(6), np.arange(1, 33)
+    angle = stats.vonmises(1.0).rvs(40_000, random_state=np.random.default_rng(0))
+    z = np.random.default_rng(1).standard_normal((40_000, 2))
+    x = noising().alpha(ts[0]) * np.stack([np.cos(angle), np.sin(angle)], -1) + noising().sigma(ts[0]) * z
+    ends = jax.jit(jax.vmap(lambda x: samplers.integrate(samplers.euler, sde, ts, x, jnp.zeros((6, 2)))))(x)
+    exact = exact_coefficients(sde, ts[-1])
+    density = lambda a: (1 + 2 * np.cos(np.outer(a, orders)) @ exact) / (2 * np.pi)  # noqa: E731
+    seen = circular_wasserstein(np.arctan2(ends[:, 1], ends[:, 0]), density)
+    assert circle_error(samplers.euler, 6) == pytest.approx(seen, abs=0.02)
+    assert seen > 0.1
+
+
+# The table
+
+
+def test_the_table_has_the_slope_in_steps_of_each_error():
+    def power(key, size):
+        return {"Euler": {"TV": size**-1.0, "KL": size**-2.0}, "nobody": {"TV": size}}
+
+    grid = Grid((8, 16, 32), 1)
+    experiments = tuple(
+        Experiment(name, power, ("Euler", "nobody"), {"smoke": grid}, size) for name, size in (("a", "d"), ("b", "T"))
+    )
+    checks = (Check("b", "Euler", "TV", "slope", -1.0, 0.1),)
+    study = verify([Claim("D0", "D", "t", "s", "none", experiments, checks, table=order_table)], "smoke")
+    (table,) = study.tables
+    assert table.head == ("sampler", "evaluations a step", "TV", "KL", "path KL", "W1 (circle)", "strong")
+    ((name, evaluations, variation, divergence, *others),) = table.rows
+    assert (name, evaluations, others) == ("Euler", "1", [None, None, None])
+    assert variation == study.results[0].statistic
+    assert divergence.value == pytest.approx(-2.0)
+
+
+def test_every_sampler_of_the_claims_is_in_the_table():
+    counted = {m for claim in CLAIMS if claim.table for e in claim.experiments if e.size_name == "T" for m in e.methods}
+    assert counted == set(EVALUATIONS)
 
 
 def test_the_divergence_of_one_step_is_that_of_two_normal_laws(x64):

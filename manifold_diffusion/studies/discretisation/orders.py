@@ -9,14 +9,17 @@ import jax.numpy as jnp
 from manifold_diffusion import samplers
 from manifold_diffusion._types import Key
 from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number, Scale
+from manifold_diffusion.studies.discretisation.circle import circle_error
 from manifold_diffusion.studies.discretisation.mixture import (
     Perturbed,
     equation,
-    flow_error,
+    flow_errors,
     kernel_errors,
     mixture,
+    path_divergence,
     times,
 )
+from manifold_diffusion.studies.discretisation.order_table import order_table
 
 DISCRETISATION = "D"
 _SDE_STEPS: Mapping[str, Any] = {
@@ -25,6 +28,7 @@ _SDE_STEPS: Mapping[str, Any] = {
     "Euler-Maruyama": samplers.euler_maruyama,
     "Hessian DDPM": samplers.ddpm_hessian,
     "accelerated DDPM": samplers.ddpm_accelerated,
+    "training-free DDPM": samplers.ddpm_training_free,
 }
 FLOW_ORDERS: Mapping[str, tuple[Any, int]] = {
     "Euler": (samplers.euler, 1),
@@ -51,9 +55,19 @@ def _kernels(key: Key, steps: Number, *, names: tuple[str, ...]):
     return found
 
 
+def _paths(key: Key, steps: Number, *, names: tuple[str, ...]):
+    law, ts = mixture(), times(int(steps))
+    return {name: {"path KL": float(path_divergence(_SDE_STEPS[name], equation(law, 1.0), law, ts))} for name in names}
+
+
 def _flows(key: Key, steps: Number, *, names: tuple[str, ...]):
     law, ts = mixture(), times(int(steps))
-    return {name: {"TV": float(flow_error(FLOW_ORDERS[name][0], equation(law, 0.0), law, ts))} for name in names}
+    found = {name: flow_errors(FLOW_ORDERS[name][0], equation(law, 0.0), law, ts) for name in names}
+    return {name: {"TV": float(each.total_variation), "KL": float(each.divergence)} for name, each in found.items()}
+
+
+def _angles(key: Key, steps: Number, *, names: tuple[str, ...]):
+    return {name: {"W1": circle_error(FLOW_ORDERS[name][0], int(steps))} for name in names}
 
 
 def _score_errors(key: Key, size: Number, *, power: float):
@@ -64,7 +78,8 @@ def _score_errors(key: Key, size: Number, *, power: float):
     """
     law, ts = mixture(), times(64)
     score = Perturbed(law, jnp.asarray(float(size)), jnp.asarray(size**power))
-    return {"Runge-Kutta 4": {"TV": float(flow_error(samplers.runge_kutta_4, equation(score, 0.0), law, ts))}}
+    errors = flow_errors(samplers.runge_kutta_4, equation(score, 0.0), law, ts)
+    return {"Runge-Kutta 4": {"TV": float(errors.total_variation)}}
 
 
 def _grids(cpu: tuple[Number, ...], smoke: tuple[Number, ...] | None = None) -> dict[Scale, Grid]:
@@ -76,9 +91,13 @@ def _grids(cpu: tuple[Number, ...], smoke: tuple[Number, ...] | None = None) -> 
 
 _STEPS: tuple[Number, ...] = (64, 96, 128, 192, 256)
 _PLAIN = ("DDPM", "DDPM, posterior variance", "Euler-Maruyama")
-_SECOND = ("Hessian DDPM", "accelerated DDPM")
+_ACCELERATED = ("accelerated DDPM", "training-free DDPM")
 _FAST = ("Runge-Kutta 4",)
 _OTHERS = tuple(name for name in FLOW_ORDERS if name not in _FAST)
+_CLAIMED = tuple(name for name in _OTHERS if name != "accelerated flow")
+_MANY: tuple[Number, ...] = (128, 192, 256, 384, 512)
+_LATE: tuple[Number, ...] = (256, 384, 512, 768, 1024)
+_FEW: tuple[Number, ...] = (24, 32, 48, 64, 96)
 
 D1 = Claim(
     id="D1",
@@ -94,6 +113,7 @@ D1 = Claim(
         for name in _PLAIN[:2]
         for quantity, order in (("TV", -1.0), ("KL", -2.0), ("path KL", -1.0))
     ),
+    table=order_table,
 )
 
 D3 = Claim(
@@ -101,14 +121,16 @@ D3 = Claim(
     group=DISCRETISATION,
     title="flows",
     statement=(
-        "Total variation of probability-flow samplers: order 1 for Euler, DDIM and exponential, 2 for midpoint, Heun "
-        "and DPM-Solver++, 4 for Runge-Kutta 4; an error delta of the score costs delta, or sqrt(delta) if it "
-        "resonates."
+        "Probability-flow samplers, in total variation on a mixture and W1 on the circle: order 1 for Euler, DDIM and "
+        "exponential, 2 for midpoint, Heun and DPM-Solver++, 4 for Runge-Kutta 4; an error delta of the score costs "
+        "delta, or sqrt(delta) if it resonates."
     ),
-    source="arXiv 2404.09730; arXiv 2211.01095; the rig derived",
+    source="arXiv 2404.09730; arXiv 2211.01095; the rigs derived",
     experiments=(
-        Experiment("mixture", partial(_flows, names=_OTHERS), _OTHERS, _grids((128, 192, 256, 384, 512)), "T"),
-        Experiment("few steps", partial(_flows, names=_FAST), _FAST, _grids((24, 32, 48, 64, 96)), "T"),
+        Experiment("mixture", partial(_flows, names=_OTHERS), _OTHERS, _grids(_MANY), "T"),
+        Experiment("few steps", partial(_flows, names=_FAST), _FAST, _grids(_FEW), "T"),
+        Experiment("circle", partial(_angles, names=_CLAIMED), _CLAIMED, _grids(_MANY), "T"),
+        Experiment("circle, few steps", partial(_angles, names=_FAST), _FAST, _grids(_FEW), "T"),
         Experiment(
             "smoke",
             partial(_flows, names=("Heun", "DPM-Solver++(2M)")),
@@ -133,37 +155,49 @@ D3 = Claim(
     ),
     checks=(
         *(
-            Check("mixture", name, "TV", "slope", -order, 0.05)
-            for name, (_, order) in FLOW_ORDERS.items()
-            if name in _OTHERS and name != "accelerated flow"
+            Check(experiment, name, quantity, "slope", -FLOW_ORDERS[name][1], 0.05)
+            for experiment, quantity, names in (
+                ("mixture", "TV", _CLAIMED),
+                ("few steps", "TV", _FAST),
+                ("circle", "W1", _CLAIMED),
+                ("circle, few steps", "W1", _FAST),
+            )
+            for name in names
         ),
-        *(Check("few steps", name, "TV", "slope", -4.0, 0.05) for name in _FAST),
         *(Check("smoke", name, "TV", "slope", -2.0, 0.1) for name in ("Heun", "DPM-Solver++(2M)")),
         Check("smooth error", "Runge-Kutta 4", "TV", "slope", 1.0, 0.05),
         Check("resonant error", "Runge-Kutta 4", "TV", "slope", 0.5, 0.05),
     ),
+    table=order_table,
 )
 
 D4 = Claim(
     id="D4",
     group=DISCRETISATION,
     title="accelerated",
-    statement="Accelerated samplers: total variation 1/T^2 of the flow, KL along the path 1/T^2 of the SDE.",
+    statement=(
+        "Accelerated samplers: total variation 1/T^2 of the flow, KL along the path 1/T^2 of the SDE, with a "
+        "derivative of the score or without."
+    ),
     source="arXiv 2306.09251, 2403.03852; the rig derived",
     experiments=(
         Experiment(
             "flow",
             partial(_flows, names=("accelerated flow",)),
             ("accelerated flow",),
-            _grids((256, 384, 512, 768, 1024)),
+            _grids(_LATE),
             "T",
         ),
-        Experiment("SDE", partial(_kernels, names=_SECOND[1:]), _SECOND[1:], _grids(_STEPS), "T"),
+        Experiment("SDE", partial(_kernels, names=_ACCELERATED), _ACCELERATED, _grids(_STEPS), "T"),
+        # Where the next order, 1/T^3, has become small.
+        Experiment("many steps", partial(_paths, names=_ACCELERATED[1:]), _ACCELERATED[1:], _grids(_LATE), "T"),
     ),
     checks=(
         Check("flow", "accelerated flow", "TV", "slope", -2.0, 0.15),
-        Check("SDE", _SECOND[1], "path KL", "slope", -2.0, 0.15),
+        Check("SDE", _ACCELERATED[0], "path KL", "slope", -2.0, 0.15),
+        Check("many steps", _ACCELERATED[1], "path KL", "slope", -2.0, 0.15),
     ),
+    table=order_table,
 )
 
 D5 = Claim(
@@ -173,10 +207,13 @@ D5 = Claim(
     statement="DDPM with the exact covariance of each step has KL 1/T^2 along the path, against 1/T without.",
     source="arXiv 2402.13901; the rig derived",
     experiments=(
-        Experiment("SDE", partial(_kernels, names=("DDPM", _SECOND[0])), ("DDPM", _SECOND[0]), _grids(_STEPS), "T"),
+        Experiment(
+            "SDE", partial(_kernels, names=("DDPM", "Hessian DDPM")), ("DDPM", "Hessian DDPM"), _grids(_STEPS), "T"
+        ),
     ),
     checks=(
-        Check("SDE", _SECOND[0], "path KL", "slope", -2.0, 0.15),
+        Check("SDE", "Hessian DDPM", "path KL", "slope", -2.0, 0.15),
         Check("SDE", "DDPM", "path KL", "slope", -1.0, 0.05),
     ),
+    table=order_table,
 )

@@ -12,6 +12,7 @@ from manifold_diffusion._types import Key
 from manifold_diffusion.processes import Reverse
 from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number, Scale
 from manifold_diffusion.studies.discretisation.mixture import equation, mixture, noising, times
+from manifold_diffusion.studies.discretisation.order_table import order_table
 from manifold_diffusion.studies.discretisation.orders import DISCRETISATION
 from manifold_diffusion.studies.discretisation.walks import QUANTITIES, WALKS, weak_errors
 
@@ -63,4 +64,5 @@ D8 = Claim(
         *(Check("paths", name, "distance", "slope", -1.0, 0.1, smoke_tolerance=0.3) for name in _METHODS),
         *(Check("sphere", name, quantity, "slope", -1.0, 0.05) for name in WALKS for quantity in QUANTITIES),
     ),
+    table=order_table,
 )
