@@ -213,7 +213,8 @@ def test_one_step_and_steps_of_no_length_to_no_noise_are_finite(name, kind):
     once, thrice = end(jnp.array([1.0, 1.0, 1.0, 0.0])), end(jnp.array([1.0, 0.3, 0.3, 0.0]))
     assert np.all(np.isfinite(once))
     assert np.all(np.isfinite(thrice))
-    assert np.linalg.norm(once - thrice) > 1e-3
+    # Unlike each other, but for the one that makes as many steps of its own as it takes.
+    assert (np.linalg.norm(once - thrice) > 1e-3) == (name != "AdaptiveFlow")
 
 
 def test_a_hundred_thousand_steps_are_one_program_and_end_where_they_should(key):
