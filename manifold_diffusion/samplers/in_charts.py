@@ -76,7 +76,7 @@ class _InCharts(eqx.Module):
         return getattr(self.step, "draws", None)
 
     def __call__(self, sde: AbstractSDE, x: Point, t0: Scalar, t1: Scalar, dw: Float[Array, "*draws d"]) -> Point:
-        chart = self.manifold.chart(x)
+        chart: AbstractChart = self.manifold.chart(x)  # pyright: ignore[reportAssignmentType]
         # A chart that is fitted to points does not go through x itself.
         u = getattr(chart, "foot", chart.coordinates)(x)
         J, noise = jacobian(chart, u), increments(self.manifold, chart.embed(u), dw)

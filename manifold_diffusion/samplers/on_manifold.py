@@ -122,7 +122,9 @@ def moved(manifold: Manifold, x: Point, v: Point, move: str) -> Point:
     """The end of the move from x by the tangent v."""
     if move == "retraction":
         return manifold.project(x + v)
-    return manifold.exp(x, v) if hasattr(manifold, "exp") else exponential(manifold, x, v, _GEODESIC_STEPS)
+    if isinstance(manifold, AbstractRiemannian) or hasattr(manifold, "exp"):
+        return manifold.exp(x, v)
+    return exponential(manifold, x, v, _GEODESIC_STEPS)
 
 
 def increments(manifold: Manifold, x: Point, dw: Float[Array, "*draws d"]) -> Float[Array, "*draws d"]:

@@ -160,18 +160,18 @@ def test_the_mean_on_a_sphere_falls_like_exp_minus_t(x64):
 
 
 # Time, steps; modes have decayed by e^-5 or more. The geodesic walk is exact however long its steps.
-UNIFORM = {
-    "sphere": (on_manifold, 8.0, 40),
-    "torus": (on_manifold, 16.0, 40),
-    "flat torus": (on_manifold, 50.0, 40),
-    "SO(3)": (on_manifold, 12.0, 40),
-    "ellipsoid": (retracted, 16.0, 400),
-}
+UNIFORM = [
+    ("sphere", on_manifold, 8.0, 40),
+    ("flat torus", on_manifold, 50.0, 40),
+    ("SO(3)", on_manifold, 12.0, 40),
+    ("torus", retracted, 16.0, 800),
+    pytest.param("torus", on_manifold, 16.0, 40, marks=pytest.mark.slow),
+    pytest.param("ellipsoid", retracted, 16.0, 400, marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize("name", UNIFORM)
-def test_brownian_motion_becomes_uniform(x64, name):
-    make, horizon, steps = UNIFORM[name]
+@pytest.mark.parametrize(("name", "make", "horizon", "steps"), UNIFORM)
+def test_brownian_motion_becomes_uniform(x64, name, make, horizon, steps):
     entry = MANIFOLDS[name]
     manifold = entry.make()
     x = heat(manifold, manifold.uniform(jax.random.key(5)), horizon, steps, make, paths=2000)
@@ -206,7 +206,9 @@ def test_brownian_motion_runs_on_an_atlas_of_points():
     x = heat(atlas, x0, 0.5, 50, in_charts)
     error = np.abs(x.mean(axis=0) - np.exp(-0.5) * np.asarray(x0))
     assert np.all(error < 4 * x.std(axis=0) / np.sqrt(len(x)) + 0.005)
-    assert np.abs(np.linalg.norm(x, axis=1) - 1).max() < 5e-3
+    # The sphere leaves a cubic graph by |u|^4 / 8 and more; one step in a hundred is longer than this.
+    longest = 0.1 * np.sqrt(2 * np.log(100))
+    assert np.quantile(np.abs(np.linalg.norm(x, axis=1) - 1), 0.99) < 2 * longest**4 / 8
 
 
 # What every step owes
@@ -216,7 +218,7 @@ def test_brownian_motion_runs_on_an_atlas_of_points():
     ("make", "step", "manifold", "x"),
     [
         (on_manifold, samplers.stochastic_heun, geometry.Sphere(2), 1.0),
-        (retracted, samplers.stochastic_heun, geometry.Torus(), 1.5),
+        (retracted, euler_maruyama, geometry.Torus(), 1.5),
         (in_charts, euler_maruyama, geometry.Torus(), 1.5),
     ],
 )
@@ -234,10 +236,10 @@ def test_a_sample_depends_on_its_key_alone_and_keeps_its_precision(make):
     sphere = geometry.Sphere(2)
     step, ts = make(euler_maruyama, sphere), jnp.linspace(0.0, 1.0, 6)
     sampler = generate(sphere.uniform, step, forward(VarianceExploding(1.0)), ts)
-    keys = jax.random.split(jax.random.key(0), 5)
+    keys, one = jax.random.split(jax.random.key(0), 5), eqx.filter_jit(sampler)
     whole = jax.jit(jax.vmap(sampler))(keys)
     assert whole.dtype == jnp.float32
-    np.testing.assert_allclose(whole, jnp.stack([eqx.filter_jit(sampler)(key) for key in keys]), atol=1e-5)
+    np.testing.assert_allclose(whole, jnp.stack([one(key) for key in keys]), atol=1e-5)
 
 
 MISUSE = {

@@ -30,12 +30,13 @@ def density_by_series(x, data, weights, tau):
     return weights @ np.sum(waves * special.eval_legendre(degrees, (data @ x)[None, :]), axis=0) / (4 * np.pi)
 
 
-@pytest.mark.parametrize("size", [3, 150])
-def test_the_score_is_the_slope_of_the_density(x64, size):
-    """Against central differences of the series along two tangents; 150 points are three blocks."""
-    data, weights = np.asarray(cloud(size)), np.random.default_rng(0).dirichlet(np.ones(size))
-    score = HeatKernelScore(SPHERE, data, np.log(weights))
+def test_the_score_is_the_slope_of_the_density(x64):
+    """Against central differences of the series along two tangents; 150 points are three blocks, the last with the
+    nearest of them."""
+    data, weights = np.asarray(cloud(150)), np.random.default_rng(0).dirichlet(np.ones(150))
     x, sigma, h = np.array([0.48, -0.6, 0.64]), 0.3, 1e-5
+    data = data[np.argsort(data @ x)]
+    score = HeatKernelScore(SPHERE, data, np.log(weights))
     s, log_p = eqx.filter_jit(lambda x: (score(x, sigma), score.log_density(x, sigma)))(jnp.asarray(x))
     assert abs(np.asarray(s) @ x) < 1e-12
 
@@ -75,7 +76,11 @@ def test_a_quadrature_makes_the_score_of_a_density(x64):
 
 @pytest.mark.parametrize(
     "manifold",
-    [SPHERE, geometry.flat_torus(1.0, 0.5), pytest.param(geometry.SpecialOrthogonal(3), marks=pytest.mark.slow)],
+    [
+        SPHERE,
+        pytest.param(geometry.flat_torus(1.0, 0.5), marks=pytest.mark.slow),
+        pytest.param(geometry.SpecialOrthogonal(3), marks=pytest.mark.slow),
+    ],
     ids=["sphere", "flat torus", "SO(3)"],
 )
 def test_the_score_is_finite_everywhere_and_as_good_in_single_precision(manifold):
@@ -123,11 +128,11 @@ def test_the_flow_on_a_circle_carries_the_uniform_law_to_that_of_the_data(x64):
 
 def test_the_reverse_equation_has_the_laws_of_the_heat_flow():
     """E[x] = exp(-sigma^2) mean(data) on the way; at the end the points of the data, each as often as its weight."""
-    data, weights, paths = cloud(4), np.array([0.1, 0.2, 0.3, 0.4]), 2000
+    data, weights, paths = cloud(4), np.array([0.1, 0.2, 0.3, 0.4]), 1500
     noising = VarianceExploding(2.5)
     sde = reverse(noising, HeatKernelScore(SPHERE, data, np.log(weights)))
     step, middle = on_manifold(euler_maruyama, SPHERE), 0.5
-    down, on = jnp.geomspace(2.5, middle, 41), jnp.geomspace(middle, 0.02, 41)
+    down, on = jnp.geomspace(2.5, middle, 33), jnp.geomspace(middle, 0.02, 33)
     above = generate(SPHERE.uniform, step, sde, level_grid(noising, down))
     half = measures.draw(above, jax.random.key(1), paths)
     expected = np.exp(-(middle**2)) * weights @ np.asarray(data)
