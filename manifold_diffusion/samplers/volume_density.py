@@ -40,9 +40,11 @@ class VolumeLogDensity(eqx.Module):
 
     The value is that at 0 of the polynomial in sigma^2 through all the levels (Richardson). The error is what the last
     level changed in it, or the change by the level before shrunk by the ratio of sigma^2 over all levels, if that is
-    larger: a bound from where the levels begin to resolve rho (derived; tested), some ten times too large further down.
-    To this comes what an error of `noise` and of rounding in every value may become. What the values share is not
-    counted, such as the error of the score. Off M the values have no limit, and the error is as large as the value.
+    larger: an estimate and no bound, chosen among several by experiment on von Mises-Fisher laws and a torus. With the
+    largest level at the scale of rho or below, it covered the error at 99 % of the points or more, by a factor of 10
+    and more as the levels fall; at three times that scale at some 60 to 80 %, and was up to 6 times too small. To this
+    comes what an error of `noise` and of rounding in every value may become. What the values share is not counted, such
+    as the error of the score. Off M the values have no limit, and the error is large.
     """
 
     log_density: Callable[[Point, Scalar], Scalar]

@@ -264,7 +264,7 @@ def test_the_density_on_the_sphere_is_found_by_the_flow(x64, key):
 
 
 @pytest.mark.parametrize("count", [3, 4, 6])
-def test_the_error_of_an_extrapolation_bounds_it(count, x64, key):
+def test_the_error_of_an_extrapolation_covers_it(count, x64, key):
     """At 400 random points each, with levels up to 1.4 times the scale of the density, where the series does not yet
     converge. What the error is made of may vanish at a point, though not all of it at once.
     """
