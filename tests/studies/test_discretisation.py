@@ -221,12 +221,13 @@ def test_the_error_of_a_flow_is_that_of_the_angles_it_draws(x64):
 
 
 def test_the_table_has_the_slope_in_steps_of_each_error():
-    def power(key, size):
-        return {"Euler": {"TV": size**-1.0, "KL": size**-2.0}, "nobody": {"TV": size}}
+    def powers(divergence):
+        return lambda key, size: {"Euler": {"TV": size**-1.0, "KL": size**divergence}, "nobody": {"TV": size}}
 
-    grid = Grid((8, 16, 32), 1)
-    experiments = tuple(
-        Experiment(name, power, ("Euler", "nobody"), {"smoke": grid}, size) for name, size in (("a", "d"), ("b", "T"))
+    grid = {"smoke": Grid((8, 16, 32), 1)}
+    experiments = (
+        Experiment("a", powers(1.0), ("Euler", "nobody"), grid, "d"),
+        Experiment("b", powers(-2.0), ("Euler", "nobody"), grid, "T"),
     )
     checks = (Check("b", "Euler", "TV", "slope", -1.0, 0.1),)
     study = verify([Claim("D0", "D", "t", "s", "none", experiments, checks, table=order_table)], "smoke")

@@ -23,8 +23,8 @@ from manifold_diffusion.samplers import integrate
 HORIZON, FIRST, LAST = 10.0, 0.99, 0.05
 """Of the process, and tau = sigma^2 at the first and the last time."""
 
-_CELLS, _EDGE, _LINE = 640, 6.0, 6001
-_STARTS, _WIDE, _LOCAL = 160, 9.0, 49
+_CELLS, _EDGE, _LINE = 768, 7.0, 6001
+_STARTS, _WIDE, _LOCAL = 190, 9.0, 49
 _GAUSS = np.polynomial.hermite_e.hermegauss(8)
 # In the tails a law that is drawn twice needs nodes where the first draw has little weight.
 _EVEN = np.linspace(-7.2, 7.2, 25), np.exp(-(np.linspace(-7.2, 7.2, 25) ** 2) / 2)
@@ -134,7 +134,7 @@ def path_divergence(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " ti
 @eqx.filter_jit
 def flow_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"]) -> Errors:
     """Of a map."""
-    grid = jnp.linspace(-_EDGE - 1, _EDGE + 1, _LINE)
+    grid = jnp.linspace(-_EDGE, _EDGE, _LINE)
     ends, slopes = flow_map(step, sde, ts, grid, jnp.zeros((len(ts) - 1, 1)))
     return map_errors(law, sde, ts[-1], ends, slopes, log_density(law, sde, grid, ts[0]), grid[1] - grid[0])
 
