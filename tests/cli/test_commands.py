@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 import manifold_diffusion
 from manifold_diffusion.cli import main
 from manifold_diffusion.cli.verify import choose
+from manifold_diffusion.studies import Statistic, Table
 from tests.evaluation.clouds import sphere
 from tests.studies import toy
 
@@ -187,6 +188,16 @@ def test_verify_shows_each_verdict_at_once(catalogue, capsys, monkeypatch):
     run(capsys, "verify", "--scale", "smoke", "--quiet")
     assert all(lines >= 1 for lines in seen)
     assert len(seen) == sum(len(c.checks) for c in catalogue)
+
+
+def test_verify_ends_with_the_tables_of_the_claims(monkeypatch, capsys):
+    table = Table("Summed up", ("what", "slope"), (("all", Statistic(-2.0, -2.5, -1.5)), ("some", None)))
+    subject = toy.claim(table=lambda results, cells: table)
+    monkeypatch.setattr("manifold_diffusion.cli.verify.CLAIMS", (subject,))
+    _, text, _ = run(capsys, "verify", "--scale", "smoke", "--quiet")
+    assert text.splitlines()[-6:-1] == ["Summed up", "what  slope", "all   -2 [-2.5, -1.5]", "some  -", ""]
+    _, text, _ = run(capsys, "verify", "--scale", "smoke", "--quiet", "--json")
+    assert len(json.loads(text)) == len(subject.checks)
 
 
 def test_verify_writes_resumes_and_refuses(catalogue, tmp_path, capsys):

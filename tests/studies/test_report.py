@@ -17,6 +17,7 @@ from manifold_diffusion.studies import (
     Experiment,
     Grid,
     StudyError,
+    Table,
     claim_figure,
     samples_figure,
     separation_figure,
@@ -239,6 +240,32 @@ def test_reports_tell_every_number_and_every_reason(tmp_path):
     assert ", ".join(f"{slope:.4g}" for slope in study.results[0].statistic.local_slopes).replace("-", "−") in text
     assert "Seen before." in text
     assert f"jax {jax.__version__}" in text
+
+
+def summed_up(results, cells):
+    """A table of the first slope, and of how many cells there are."""
+    row = ("a | <b>", results[0].statistic, None, f"{len(results)} results, {len(cells)} cells")
+    return Table("Summed up", ("what", "slope", "nothing", "how many"), (row,))
+
+
+def test_a_table_that_claims_share_is_in_the_report_once_over_all_of_them(tmp_path):
+    claims = [claim("T1", table=summed_up), claim("T2", table=summed_up), claim("T3")]
+    study = verify(claims, "smoke", out=tmp_path, plot=False)
+    text, page = ((tmp_path / f"report.{ending}").read_text() for ending in ("md", "html"))
+    statistic = study.results[0].statistic
+    slope = " ".join(
+        f"{x:.4g}".replace("-", "−") for x in (statistic.value, statistic.ci_low, statistic.ci_high)
+    ).split()
+    assert text.count("## Summed up") == 1
+    assert f"| a \\| <b> | {slope[0]} [{slope[1]}, {slope[2]}] | – | 6 results, 80 cells |" in text
+    assert page.count("<h2>Summed up</h2>") == 1
+    assert "<td>a | &lt;b&gt;</td>" in page
+    assert "<td>6 results, 80 cells</td>" in page
+
+
+def test_a_table_without_rows_is_left_out():
+    study = verify([claim(table=lambda results, cells: Table("Empty", ("what",), ()))], "smoke")
+    assert study.tables == []
 
 
 def test_a_full_disk_while_a_report_is_written_is_one_line(tmp_path, monkeypatch):

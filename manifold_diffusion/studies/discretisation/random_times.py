@@ -64,7 +64,8 @@ def variance_moments(
         return sde.noising.alpha(t) ** 2 * variance + sde.noising.variance(t)
 
     def advance(moments, interval):
-        matrices = jax.vmap(lambda z: _matrix(step, sde, *interval, z))(
+        t0, t1 = interval
+        matrices = jax.vmap(lambda z: _matrix(step, sde, t0, t1, z))(
             jax.scipy.special.ndtri(jnp.asarray(1 + _NODES) / 2)
         )
         second, fourth = moments
