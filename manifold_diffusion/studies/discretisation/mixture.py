@@ -104,9 +104,9 @@ def kernel_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " time
 
 @eqx.filter_jit
 def path_divergence(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"]) -> Scalar:
-    """sum_t E KL(x_{t1} given x_{t0} || the step from x_{t0}) under the exact laws, the divergence of the exact backward
-    chain to that of the sampler, at any number of steps: the inner integral is over 9 deviations of the way there,
-    about the mean of the backward law.
+    """sum_t E KL(x_{t1} given x_{t0} || the step from x_{t0}) under the exact laws, the divergence of the exact
+    backward chain to that of the sampler, at any number of steps: the inner integral is over 9 deviations of the way
+    there, about the mean of the backward law.
     """
     starts = jnp.linspace(-_EDGE, _EDGE, _STARTS)
     around = jnp.linspace(-_WIDE, _WIDE, _LOCAL)
