@@ -238,7 +238,7 @@ def theirs(sde, motion: str):
         terms = diffrax.MultiTerm(
             diffrax.ODETerm(lambda s, x, _: -sde.drift(x, 1 - s)), diffrax.ControlTerm(diffusion, w)
         )
-        # Adjoint, max_steps and ways of giving the steps change its times by less than 5 %.
+        # Adjoint, max_steps and ways of giving the steps change its times by little more than runs differ.
         solution = diffrax.diffeqsolve(
             terms,
             diffrax.Euler(),
