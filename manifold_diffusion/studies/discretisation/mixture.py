@@ -76,24 +76,30 @@ def times(steps: int) -> Float[Array, " times"]:
 
 
 class Errors(NamedTuple):
-    """Total variation and Kullback-Leibler divergence of the exact last law to that of the sampler, and, of an SDE, the
-    divergence of the exact backward chain to that of the sampler, step by step.
-    """
+    """Total variation and Kullback-Leibler divergence of the exact last law to that of the sampler."""
 
     total_variation: Scalar
     divergence: Scalar
-    path_divergence: Scalar | None = None
+
+
+class ChainErrors(NamedTuple):
+    """The same, and the divergence of the exact backward chain to that of the sampler, step by step."""
+
+    total_variation: Scalar
+    divergence: Scalar
+    path_divergence: Scalar
 
 
 @eqx.filter_jit
-def kernel_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"]) -> Errors:
+def kernel_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"]) -> ChainErrors:
     """Of a step that is Gaussian given where it starts and, where it draws twice, its first draw."""
     grid = jnp.linspace(-_EDGE, _EDGE, _CELLS)
     width = grid[1] - grid[0]
     start = jnp.exp(log_density(law, sde, grid, ts[0]))
 
     def advance(density, interval):
-        parts, means, deviations = _kernel(step, sde, grid, *interval, _GAUSS)
+        t0, t1 = interval
+        parts, means, deviations = _kernel(step, sde, grid, t0, t1, _GAUSS)
         kernel = jnp.exp(log_normal(grid[None, None] - means[..., None], deviations[..., None] ** 2))
         return jnp.einsum("p,i,pij->j", parts, density * width, kernel, precision="highest"), None
 
@@ -102,7 +108,7 @@ def kernel_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " time
     exact = jnp.exp(log_exact)
     gap = log_exact - jnp.log(jnp.maximum(density, jnp.finfo(density.dtype).tiny))
     divergence = jnp.sum(exact * (gap + jnp.expm1(-gap))) * width
-    return Errors(jnp.sum(jnp.abs(density - exact)) * width / 2, divergence, path_divergence(step, sde, law, ts))
+    return ChainErrors(jnp.sum(jnp.abs(density - exact)) * width / 2, divergence, path_divergence(step, sde, law, ts))
 
 
 @eqx.filter_jit

@@ -64,9 +64,9 @@ def variance_moments(
         return sde.noising.alpha(t) ** 2 * variance + sde.noising.variance(t)
 
     def advance(moments, interval):
-        matrices = jax.vmap(lambda z: _matrix(step, sde, *interval, z))(
-            jax.scipy.special.ndtri(jnp.asarray(1 + _NODES) / 2)
-        )
+        t0, t1 = interval
+        z = jax.scipy.special.ndtri(jnp.asarray(1 + _NODES) / 2)
+        matrices = jax.vmap(lambda z: _matrix(step, sde, t0, t1, z))(z)
         second, fourth = moments
         twice = jnp.einsum("nai,nbj,ij->nab", matrices, matrices, second)
         pairs = jnp.einsum("nai,nbj,ijkl->nabkl", matrices, matrices, fourth)
