@@ -20,7 +20,7 @@ from manifold_diffusion._types import Points, Scalar
 from manifold_diffusion.processes import Reverse
 from manifold_diffusion.samplers import integrate, runge_kutta_4
 from manifold_diffusion.scores import VonMisesFisherScore
-from manifold_diffusion.studies.discretisation.mixture import equation, times
+from manifold_diffusion.studies.discretisation.mixture import equation, padded, times
 
 CONCENTRATION = 1.0
 """Of the data about the first axis."""
@@ -61,7 +61,7 @@ def coefficients(
     step: Any, sde: Reverse, ts: Float[Array, " times"], nodes: Points, weights: Float[Array, " n"]
 ) -> np.ndarray:
     """E cos(k angle), k = 1, .., 32, of the sampler's law at the last time."""
-    ends = _end(step, sde, ts, nodes)
+    ends = _end(step, sde, padded(ts), nodes)
     angle = jnp.arctan2(ends[:, 1], ends[:, 0])
     orders = jnp.arange(1, _ORDERS + 1)
     return np.asarray(jnp.cos(orders[:, None] * angle[None]) @ weights)

@@ -8,6 +8,7 @@ exact backward law about its mean. Divergences are integrals of p log(p / q) - p
 a grid loses at its ends. A flow is a map, whose derivative says how it changes a density.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -82,59 +83,80 @@ class Errors(NamedTuple):
     divergence: Scalar
 
 
-@eqx.filter_jit
-def kernel_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"], cells: int = _CELLS) -> Errors:
+class ChainErrors(NamedTuple):
+    """The same, and the divergence of the exact backward chain to that of the sampler, step by step."""
+
+    total_variation: Scalar
+    divergence: Scalar
+    path_divergence: Scalar
+
+
+def kernel_errors(
+    step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"], cells: int = _CELLS
+) -> ChainErrors:
     """Of a step that is Gaussian given where it starts and, where it draws twice, its first draw."""
     grid = jnp.linspace(-_EDGE, _EDGE, cells)
     width = grid[1] - grid[0]
-    start = jnp.exp(log_density(law, sde, grid, ts[0]))
-
-    def advance(density, interval):
-        t0, t1 = interval
-        parts, means, deviations = _kernel(step, sde, grid, t0, t1, _GAUSS)
-        kernel = jnp.exp(log_normal(grid[None, None] - means[..., None], deviations[..., None] ** 2))
-        return jnp.einsum("p,i,pij->j", parts, density * width, kernel, precision="highest"), None
-
-    density, _ = jax.lax.scan(advance, start / (jnp.sum(start) * width), (ts[:-1], ts[1:]))
+    density = jnp.exp(log_density(law, sde, grid, ts[0]))
+    density = density / (jnp.sum(density) * width)
+    for t0, t1 in pairwise(ts):
+        density = _propagate(step, sde, grid, density * width, t0, t1)
     log_exact = log_density(law, sde, grid, ts[-1])
     exact = jnp.exp(log_exact)
     gap = log_exact - jnp.log(jnp.maximum(density, jnp.finfo(density.dtype).tiny))
-    return Errors(jnp.sum(jnp.abs(density - exact)) * width / 2, jnp.sum(exact * (gap + jnp.expm1(-gap))) * width)
+    divergence = jnp.sum(exact * (gap + jnp.expm1(-gap))) * width
+    return ChainErrors(jnp.sum(jnp.abs(density - exact)) * width / 2, divergence, path_divergence(step, sde, law, ts))
+
+
+def path_divergence(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"]) -> Scalar:
+    """sum_t E KL(x_{t1} given x_{t0} || the step from x_{t0}) under the exact laws, at any number of steps: the inner
+    integral is over 9 deviations of the way there, about the mean of the backward law.
+    """
+    return jnp.sum(jnp.stack([_step_divergence(step, sde, law, t0, t1) for t0, t1 in pairwise(ts)]))
+
+
+# One step is a program, which serves every number of them.
+@eqx.filter_jit
+def _propagate(step: Any, sde: Reverse, grid: Array, mass: Array, t0: Scalar, t1: Scalar) -> Array:
+    parts, means, deviations = _kernel(step, sde, grid, t0, t1, _GAUSS)
+    kernel = jnp.exp(log_normal(grid[None, None] - means[..., None], deviations[..., None] ** 2))
+    return jnp.einsum("p,i,pij->j", parts, mass, kernel, precision="highest")
 
 
 @eqx.filter_jit
-def path_divergence(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"]) -> Scalar:
-    """sum_t E KL(x_{t1} given x_{t0} || the step from x_{t0}) under the exact laws, the divergence of the exact
-    backward chain to that of the sampler, at any number of steps: the inner integral is over 9 deviations of the way
-    there, about the mean of the backward law.
-    """
+def _step_divergence(step: Any, sde: Reverse, law: Mixture, t0: Scalar, t1: Scalar) -> Scalar:
     starts = jnp.linspace(-_EDGE, _EDGE, _STARTS)
     around = jnp.linspace(-_WIDE, _WIDE, _LOCAL)
+    a = sde.noising.alpha(t0) / sde.noising.alpha(t1)
+    V = sde.noising.variance(t0) - a**2 * sde.noising.variance(t1)
+    mean = jax.vmap(lambda x: (x + V * sde.score_at(x[None], t0)[0]) / a)(starts)
+    ends = mean[:, None] + jnp.sqrt(V) / a * around[None]
+    parts, means, deviations = _kernel(step, sde, starts, t0, t1, _EVEN)
+    log_kernels = log_normal(ends[None] - means[..., None], deviations[..., None] ** 2)
+    log_kernel = jax.nn.logsumexp(log_kernels + jnp.log(parts)[:, None, None], axis=0)
+    before, after = log_density(law, sde, starts, t0), log_density(law, sde, ends.ravel(), t1).reshape(ends.shape)
+    joint = after + log_normal(starts[:, None] - a * ends, V)
+    gap = joint - before[:, None] - log_kernel
+    cell = (starts[1] - starts[0]) * (around[1] - around[0]) * jnp.sqrt(V) / a
+    return jnp.sum(jnp.exp(joint) * (gap + jnp.expm1(-gap))) * cell
 
-    def add(total, interval):
-        t0, t1 = interval
-        a = sde.noising.alpha(t0) / sde.noising.alpha(t1)
-        V = sde.noising.variance(t0) - a**2 * sde.noising.variance(t1)
-        mean = jax.vmap(lambda x: (x + V * sde.score_at(x[None], t0)[0]) / a)(starts)
-        ends = mean[:, None] + jnp.sqrt(V) / a * around[None]
-        parts, means, deviations = _kernel(step, sde, starts, t0, t1, _EVEN)
-        log_kernels = log_normal(ends[None] - means[..., None], deviations[..., None] ** 2)
-        log_kernel = jax.nn.logsumexp(log_kernels + jnp.log(parts)[:, None, None], axis=0)
-        before, after = log_density(law, sde, starts, t0), log_density(law, sde, ends.ravel(), t1).reshape(ends.shape)
-        joint = after + log_normal(starts[:, None] - a * ends, V)
-        gap = joint - before[:, None] - log_kernel
-        cell = (starts[1] - starts[0]) * (around[1] - around[0]) * jnp.sqrt(V) / a
-        return total + jnp.sum(jnp.exp(joint) * (gap + jnp.expm1(-gap))) * cell, None
 
-    return jax.lax.scan(add, 0.0 * ts[0], (ts[:-1], ts[1:]))[0]
+def flow_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"], points: int = _LINE) -> Errors:
+    """Of a map."""
+    return _flow_errors(step, sde, law, padded(ts), jnp.linspace(-_EDGE, _EDGE, points))
 
 
 @eqx.filter_jit
-def flow_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"], points: int = _LINE) -> Errors:
-    """Of a map."""
-    grid = jnp.linspace(-_EDGE, _EDGE, points)
+def _flow_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"], grid: Array) -> Errors:
     ends, slopes = flow_map(step, sde, ts, grid, jnp.zeros((len(ts) - 1, 1)))
     return map_errors(law, sde, ts[-1], ends, slopes, log_density(law, sde, grid, ts[0]), grid[1] - grid[0])
+
+
+def padded(ts: Float[Array, " times"]) -> Float[Array, " padded"]:
+    """The last time repeated, to a multiple of 256 steps: those of length zero stay where they are, and one program
+    serves several numbers of steps.
+    """
+    return jnp.pad(ts, (0, -(len(ts) - 1) % 256), mode="edge")
 
 
 def flow_map(

@@ -46,12 +46,11 @@ FLOW_ORDERS: Mapping[str, tuple[Any, int]] = {
 def _kernels(key: Key, steps: Number, *, names: tuple[str, ...]):
     found, law, ts = {}, mixture(), times(int(steps))
     for name in names:
-        rig = _SDE_STEPS[name], equation(law, 1.0), law, ts
-        errors = kernel_errors(*rig)
+        errors = kernel_errors(_SDE_STEPS[name], equation(law, 1.0), law, ts)
         found[name] = {
             "TV": float(errors.total_variation),
             "KL": float(errors.divergence),
-            "path KL": float(path_divergence(*rig)),
+            "path KL": float(errors.path_divergence),
         }
     return found
 

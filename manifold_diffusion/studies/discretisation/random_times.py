@@ -65,9 +65,8 @@ def variance_moments(
 
     def advance(moments, interval):
         t0, t1 = interval
-        matrices = jax.vmap(lambda z: _matrix(step, sde, t0, t1, z))(
-            jax.scipy.special.ndtri(jnp.asarray(1 + _NODES) / 2)
-        )
+        z = jax.scipy.special.ndtri(jnp.asarray(1 + _NODES) / 2)
+        matrices = jax.vmap(lambda z: _matrix(step, sde, t0, t1, z))(z)
         second, fourth = moments
         twice = jnp.einsum("nai,nbj,ij->nab", matrices, matrices, second)
         pairs = jnp.einsum("nai,nbj,ijkl->nabkl", matrices, matrices, fourth)
