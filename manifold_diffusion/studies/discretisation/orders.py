@@ -16,6 +16,7 @@ from manifold_diffusion.studies.discretisation.mixture import (
     flow_errors,
     kernel_errors,
     mixture,
+    padded,
     path_divergence,
     times,
 )
@@ -61,7 +62,7 @@ def _paths(key: Key, steps: Number, *, names: tuple[str, ...]):
 
 
 def _flows(key: Key, steps: Number, *, names: tuple[str, ...]):
-    law, ts = mixture(), times(int(steps))
+    law, ts = mixture(), padded(times(int(steps)))
     found = {name: flow_errors(FLOW_ORDERS[name][0], equation(law, 0.0), law, ts) for name in names}
     return {name: {"TV": float(each.total_variation), "KL": float(each.divergence)} for name, each in found.items()}
 
@@ -78,7 +79,7 @@ def _score_errors(key: Key, size: Number, *, power: float):
     """
     law, ts = mixture(), times(64)
     score = Perturbed(law, jnp.asarray(float(size)), jnp.asarray(size**power))
-    errors = flow_errors(samplers.runge_kutta_4, equation(score, 0.0), law, ts)
+    errors = flow_errors(samplers.runge_kutta_4, equation(score, 0.0), law, ts, _WAVES)
     return {"Runge-Kutta 4": {"TV": float(errors.total_variation)}}
 
 
@@ -90,6 +91,7 @@ def _grids(cpu: tuple[Number, ...], smoke: tuple[Number, ...] | None = None) -> 
 
 
 _STEPS: tuple[Number, ...] = (64, 96, 128, 192, 256)
+_WAVES = 20_001  # points of the line, for waves of length 2 pi / 1000
 _PLAIN = ("DDPM", "DDPM, posterior variance", "Euler-Maruyama")
 _ACCELERATED = ("accelerated DDPM", "training-free DDPM")
 _FAST = ("Runge-Kutta 4",)
