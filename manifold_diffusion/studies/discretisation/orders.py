@@ -91,6 +91,7 @@ def _grids(cpu: tuple[Number, ...], smoke: tuple[Number, ...] | None = None) -> 
 
 
 _STEPS: tuple[Number, ...] = (64, 96, 128, 192, 256)
+_SMOKE: tuple[Number, ...] = (32, 48, 64, 96)
 _WAVES = 20_001  # points of the line, for waves of length 2 pi / 1000
 _PLAIN = ("DDPM", "DDPM, posterior variance", "Euler-Maruyama")
 _ACCELERATED = ("accelerated DDPM", "training-free DDPM")
@@ -107,9 +108,7 @@ D1 = Claim(
     title="DDPM",
     statement="DDPM with T steps errs by 1/T in total variation, 1/T^2 in KL at the end and 1/T in KL along the path.",
     source="arXiv 2510.27562; the rig derived",
-    experiments=(
-        Experiment("mixture", partial(_kernels, names=_PLAIN), _PLAIN, _grids(_STEPS, (32, 48, 64, 96)), "T"),
-    ),
+    experiments=(Experiment("mixture", partial(_kernels, names=_PLAIN), _PLAIN, _grids(_STEPS, _SMOKE), "T"),),
     checks=tuple(
         Check("mixture", name, quantity, "slope", order, 0.05, smoke_tolerance=0.15)
         for name in _PLAIN[:2]
@@ -190,13 +189,13 @@ D4 = Claim(
             _grids(_LATE),
             "T",
         ),
-        Experiment("SDE", partial(_kernels, names=_ACCELERATED), _ACCELERATED, _grids(_STEPS), "T"),
+        Experiment("SDE", partial(_kernels, names=_ACCELERATED), _ACCELERATED, _grids(_STEPS, _SMOKE), "T"),
         # Where the next order, 1/T^3, has become small.
         Experiment("many steps", partial(_paths, names=_ACCELERATED[1:]), _ACCELERATED[1:], _grids(_LATE), "T"),
     ),
     checks=(
         Check("flow", "accelerated flow", "TV", "slope", -2.0, 0.15),
-        Check("SDE", _ACCELERATED[0], "path KL", "slope", -2.0, 0.15),
+        Check("SDE", _ACCELERATED[0], "path KL", "slope", -2.0, 0.15, smoke_tolerance=0.3),
         Check("many steps", _ACCELERATED[1], "path KL", "slope", -2.0, 0.15),
     ),
     table=order_table,
@@ -210,12 +209,16 @@ D5 = Claim(
     source="arXiv 2402.13901; the rig derived",
     experiments=(
         Experiment(
-            "SDE", partial(_kernels, names=("DDPM", "Hessian DDPM")), ("DDPM", "Hessian DDPM"), _grids(_STEPS), "T"
+            "SDE",
+            partial(_kernels, names=("DDPM", "Hessian DDPM")),
+            ("DDPM", "Hessian DDPM"),
+            _grids(_STEPS, _SMOKE),
+            "T",
         ),
     ),
     checks=(
-        Check("SDE", "Hessian DDPM", "path KL", "slope", -2.0, 0.15),
-        Check("SDE", "DDPM", "path KL", "slope", -1.0, 0.05),
+        Check("SDE", "Hessian DDPM", "path KL", "slope", -2.0, 0.15, smoke_tolerance=0.3),
+        Check("SDE", "DDPM", "path KL", "slope", -1.0, 0.05, smoke_tolerance=0.15),
     ),
     table=order_table,
 )
