@@ -58,7 +58,7 @@ def measure(budgets, sde_budgets) -> dict[str, tuple[list[int], list[float]]]:
             ts = times(budget // cost)
             # Steps of length zero stay: one length, compiled once.
             ts = jnp.append(ts, jnp.full(max(budgets) + 1 - len(ts), ts[-1]))
-            errors.append(float(flow_errors(step, equation(law, 0.0), law, ts, points=2_001).total_variation))
+            errors.append(float(flow_errors(step, equation(law, 0.0), law, ts, cells=2_001).total_variation))
         curves[name] = at, errors
     for name, (step, cost, *_) in SDES.items():
         errors = [float(sde_error(step, equation(law, 1.0), law, times(budget // cost))) for budget in sde_budgets]

@@ -35,15 +35,15 @@ def circle() -> VonMisesFisherScore:
     return VonMisesFisherScore(jnp.array([1.0, 0.0]), jnp.asarray(CONCENTRATION))
 
 
-def starts(sde: Reverse, ts: Float[Array, " times"]) -> tuple[Points, Float[Array, " n"]]:
+def starts(sde: Reverse) -> tuple[Points, Float[Array, " n"]]:
     """Nodes and weights of the exact law at the first time, in the half plane above the axis of symmetry.
 
     They are polar about the point that the flow brings to the origin, where the angle jumps: Gauss nodes in the
     radius, in panels that double away from it, and the midpoint rule in the angle, which is the trapezoidal one of the
     whole plane.
     """
-    back = jnp.linspace(0.0, 1.0, 257)[::-1]
-    centre = _end(runge_kutta_4, sde, jnp.interp(back, jnp.linspace(0, 1, len(ts)), ts), jnp.zeros((1, 2)))[0]
+    ts = times(256)
+    centre = _end(runge_kutta_4, sde, ts[::-1], jnp.zeros((1, 2)))[0]
     edges = np.concatenate([[0.0], np.geomspace(_CORE, _FAR, _PANELS)])
     node, weight = np.polynomial.legendre.leggauss(_NODES)
     half = np.diff(edges)[:, None] / 2
@@ -61,7 +61,7 @@ def coefficients(
     step: Any, sde: Reverse, ts: Float[Array, " times"], nodes: Points, weights: Float[Array, " n"]
 ) -> np.ndarray:
     """E cos(k angle), k = 1, .., 32, of the sampler's law at the last time."""
-    ends = _end(step, sde, padded(ts), nodes)
+    ends = _end(step, sde, ts, nodes)
     angle = jnp.arctan2(ends[:, 1], ends[:, 0])
     orders = jnp.arange(1, _ORDERS + 1)
     return np.asarray(jnp.cos(orders[:, None] * angle[None]) @ weights)
@@ -92,8 +92,8 @@ def exact_coefficients(sde: Reverse, t: Scalar) -> np.ndarray:
 
 def circle_error(step: Any, steps: int) -> float:
     """W1 of the angle's law to the exact one."""
-    sde, ts = equation(circle(), 0.0), times(steps)
-    return circular_distance(coefficients(step, sde, ts, *starts(sde, ts)), exact_coefficients(sde, ts[-1]))
+    sde, ts = equation(circle(), 0.0), padded(times(steps))
+    return circular_distance(coefficients(step, sde, ts, *starts(sde)), exact_coefficients(sde, ts[-1]))
 
 
 @eqx.filter_jit

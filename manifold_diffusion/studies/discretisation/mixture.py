@@ -141,13 +141,10 @@ def _step_divergence(step: Any, sde: Reverse, law: Mixture, t0: Scalar, t1: Scal
     return jnp.sum(jnp.exp(joint) * (gap + jnp.expm1(-gap))) * cell
 
 
-def flow_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"], points: int = _LINE) -> Errors:
-    """Of a map."""
-    return _flow_errors(step, sde, law, padded(ts), jnp.linspace(-_EDGE, _EDGE, points))
-
-
 @eqx.filter_jit
-def _flow_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"], grid: Array) -> Errors:
+def flow_errors(step: Any, sde: Reverse, law: Mixture, ts: Float[Array, " times"], cells: int = _LINE) -> Errors:
+    """Of a map."""
+    grid = jnp.linspace(-_EDGE, _EDGE, cells)
     ends, slopes = flow_map(step, sde, ts, grid, jnp.zeros((len(ts) - 1, 1)))
     return map_errors(law, sde, ts[-1], ends, slopes, log_density(law, sde, grid, ts[0]), grid[1] - grid[0])
 

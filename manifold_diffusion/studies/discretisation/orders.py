@@ -16,6 +16,7 @@ from manifold_diffusion.studies.discretisation.mixture import (
     flow_errors,
     kernel_errors,
     mixture,
+    padded,
     path_divergence,
     times,
 )
@@ -61,7 +62,7 @@ def _paths(key: Key, steps: Number, *, names: tuple[str, ...]):
 
 
 def _flows(key: Key, steps: Number, *, names: tuple[str, ...]):
-    law, ts = mixture(), times(int(steps))
+    law, ts = mixture(), padded(times(int(steps)))
     found = {name: flow_errors(FLOW_ORDERS[name][0], equation(law, 0.0), law, ts) for name in names}
     return {name: {"TV": float(each.total_variation), "KL": float(each.divergence)} for name, each in found.items()}
 
@@ -78,7 +79,7 @@ def _score_errors(key: Key, size: Number, *, power: float):
     """
     law, ts = mixture(), times(64)
     score = Perturbed(law, jnp.asarray(float(size)), jnp.asarray(size**power))
-    errors = flow_errors(samplers.runge_kutta_4, equation(score, 0.0), law, ts)
+    errors = flow_errors(samplers.runge_kutta_4, equation(score, 0.0), law, ts, _WAVES)
     return {"Runge-Kutta 4": {"TV": float(errors.total_variation)}}
 
 
@@ -90,6 +91,8 @@ def _grids(cpu: tuple[Number, ...], smoke: tuple[Number, ...] | None = None) -> 
 
 
 _STEPS: tuple[Number, ...] = (64, 96, 128, 192, 256)
+_SMOKE: tuple[Number, ...] = (32, 48, 64, 96)
+_WAVES = 20_001  # points of the line, for waves of length 2 pi / 1000
 _PLAIN = ("DDPM", "DDPM, posterior variance", "Euler-Maruyama")
 _ACCELERATED = ("accelerated DDPM", "training-free DDPM")
 _FAST = ("Runge-Kutta 4",)
@@ -105,9 +108,7 @@ D1 = Claim(
     title="DDPM",
     statement="DDPM with T steps errs by 1/T in total variation, 1/T^2 in KL at the end and 1/T in KL along the path.",
     source="arXiv 2510.27562; the rig derived",
-    experiments=(
-        Experiment("mixture", partial(_kernels, names=_PLAIN), _PLAIN, _grids(_STEPS, (32, 48, 64, 96)), "T"),
-    ),
+    experiments=(Experiment("mixture", partial(_kernels, names=_PLAIN), _PLAIN, _grids(_STEPS, _SMOKE), "T"),),
     checks=tuple(
         Check("mixture", name, quantity, "slope", order, 0.05, smoke_tolerance=0.15)
         for name in _PLAIN[:2]
@@ -188,13 +189,13 @@ D4 = Claim(
             _grids(_LATE),
             "T",
         ),
-        Experiment("SDE", partial(_kernels, names=_ACCELERATED), _ACCELERATED, _grids(_STEPS), "T"),
+        Experiment("SDE", partial(_kernels, names=_ACCELERATED), _ACCELERATED, _grids(_STEPS, _SMOKE), "T"),
         # Where the next order, 1/T^3, has become small.
         Experiment("many steps", partial(_paths, names=_ACCELERATED[1:]), _ACCELERATED[1:], _grids(_LATE), "T"),
     ),
     checks=(
         Check("flow", "accelerated flow", "TV", "slope", -2.0, 0.15),
-        Check("SDE", _ACCELERATED[0], "path KL", "slope", -2.0, 0.15),
+        Check("SDE", _ACCELERATED[0], "path KL", "slope", -2.0, 0.15, smoke_tolerance=0.3),
         Check("many steps", _ACCELERATED[1], "path KL", "slope", -2.0, 0.15),
     ),
     table=order_table,
@@ -208,12 +209,16 @@ D5 = Claim(
     source="arXiv 2402.13901; the rig derived",
     experiments=(
         Experiment(
-            "SDE", partial(_kernels, names=("DDPM", "Hessian DDPM")), ("DDPM", "Hessian DDPM"), _grids(_STEPS), "T"
+            "SDE",
+            partial(_kernels, names=("DDPM", "Hessian DDPM")),
+            ("DDPM", "Hessian DDPM"),
+            _grids(_STEPS, _SMOKE),
+            "T",
         ),
     ),
     checks=(
-        Check("SDE", "Hessian DDPM", "path KL", "slope", -2.0, 0.15),
-        Check("SDE", "DDPM", "path KL", "slope", -1.0, 0.05),
+        Check("SDE", "Hessian DDPM", "path KL", "slope", -2.0, 0.15, smoke_tolerance=0.3),
+        Check("SDE", "DDPM", "path KL", "slope", -1.0, 0.05, smoke_tolerance=0.15),
     ),
     table=order_table,
 )
