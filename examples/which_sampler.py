@@ -10,12 +10,17 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from manifold_diffusion import samplers
-from manifold_diffusion.studies.discretisation.mixture import equation, flow_errors, kernel_errors, mixture, times
+from manifold_diffusion.studies.discretisation.mixture import (
+    equation,
+    flow_errors,
+    kernel_errors,
+    mixture,
+    padded,
+    times,
+)
 from manifold_diffusion.studies.palette import INK, dress, new_figure
 
 BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, GREY = (
@@ -42,12 +47,6 @@ SDES: Mapping[str, tuple[Any, int, str, str]] = {
 }
 
 
-@eqx.filter_jit
-def sde_error(step, sde, law, ts):
-    """The total variation alone, so that what else the rig measures is not computed."""
-    return kernel_errors(step, sde, law, ts, cells=800).total_variation
-
-
 def measure(budgets, sde_budgets) -> dict[str, tuple[list[int], list[float]]]:
     """Name -> evaluations and total variation."""
     law, curves = mixture(), {}
@@ -55,13 +54,12 @@ def measure(budgets, sde_budgets) -> dict[str, tuple[list[int], list[float]]]:
         at = [budget for budget in budgets if budget >= 2 * cost]
         errors = []
         for budget in at:
-            ts = times(budget // cost)
-            # Steps of length zero stay: one length, compiled once.
-            ts = jnp.append(ts, jnp.full(max(budgets) + 1 - len(ts), ts[-1]))
+            ts = padded(times(budget // cost))
             errors.append(float(flow_errors(step, equation(law, 0.0), law, ts, cells=2_001).total_variation))
         curves[name] = at, errors
     for name, (step, cost, *_) in SDES.items():
-        errors = [float(sde_error(step, equation(law, 1.0), law, times(budget // cost))) for budget in sde_budgets]
+        sde = equation(law, 1.0)
+        errors = [float(kernel_errors(step, sde, law, times(budget // cost)).total_variation) for budget in sde_budgets]
         curves[name] = list(sde_budgets), errors
     return curves
 
