@@ -232,9 +232,18 @@ def test_the_table_has_the_slope_in_steps_of_each_error():
     checks = (Check("b", "Euler", "TV", "slope", -1.0, 0.1),)
     study = verify([Claim("D0", "D", "t", "s", "none", experiments, checks, table=order_table)], "smoke")
     (table,) = study.tables
-    assert table.head == ("sampler", "evaluations a step", "TV", "KL", "path KL", "W1 (circle)", "strong")
+    assert table.head == (
+        "sampler",
+        "evaluations a step",
+        "TV",
+        "KL",
+        "path KL",
+        "W1 (circle)",
+        "strong",
+        "weak (sphere)",
+    )
     ((name, evaluations, variation, divergence, *others),) = table.rows
-    assert (name, evaluations, others) == ("Euler", "1", [None, None, None])
+    assert (name, evaluations, others) == ("Euler", "1", [None] * 4)
     assert variation == study.results[0].statistic
     assert divergence.value == pytest.approx(-2.0)
 

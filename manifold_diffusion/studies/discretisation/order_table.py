@@ -24,10 +24,19 @@ EVALUATIONS = {
     "training-free DDPM": "1",
     "Euler-Maruyama": "1",
     "stochastic Heun": "2",
+    "geodesic walk": "0",
+    "retraction walk": "0",
 }
 """Of the score, in a step of each sampler."""
 
-COLUMNS = {"TV": "TV", "KL": "KL", "path KL": "path KL", "W1": "W1 (circle)", "distance": "strong"}
+COLUMNS = {
+    "TV": "TV",
+    "KL": "KL",
+    "path KL": "path KL",
+    "W1": "W1 (circle)",
+    "distance": "strong",
+    "first harmonic": "weak (sphere)",
+}
 """The quantities that are measured against the number of steps, and what the table calls them."""
 
 
