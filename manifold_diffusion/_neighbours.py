@@ -20,7 +20,7 @@ from scipy.spatial import KDTree
 from manifold_diffusion._numerics import dot, vary_like
 from manifold_diffusion._types import Point, Points
 
-_TREE_DIM = 16
+_TREE_DIM, _FEW = 16, 3
 _TREE_POINTS_DIM, _MOST_COLUMNS, _PROBES = 6, 64, 100
 _BLOCK = 2048
 
@@ -36,14 +36,51 @@ class Neighbours:
     """`nearest` for several batches of queries, or of numbers of neighbours, with one tree."""
 
     def __init__(self, points):
-        points = np.asarray(points)
+        self._points = np.asarray(points)
+        self._axes = _principal_axes(self._points)
+        rotated = self._rotated(self._points)
         # Splitting at the median takes twice as long as at the midpoint, which many queries pay back.
-        self._size, self._source = len(points), KDTree(points) if _is_low_dimensional(points) else points
+        self._source = KDTree(rotated) if _is_low_dimensional(rotated) else rotated
 
     def __call__(self, queries, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Distances and indices, both (m, k) and sorted, of the k points nearest to each query."""
-        _check_count(self._size, k)
-        return _search(self._source, np.asarray(queries), k)
+        _check_count(len(self._points), k)
+        queries = np.asarray(queries)
+        distances, indices = _search(self._source, self._rotated(queries), k)
+        return (distances, indices) if self._axes is None else _sorted(self._points, queries, indices)
+
+    def _rotated(self, x: np.ndarray) -> np.ndarray:
+        return x if self._axes is None else (x - self._axes[0]) @ self._axes[1]
+
+
+def _principal_axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The mean and the axes (d, p) along which the points spread by more than rounding, the widest first; None in few
+    dimensions and in those of images.
+
+    A tree splits along axes, and tells near from far by few of them if these are the principal ones: four times faster
+    for 10 000 points of a 5-sphere in a subspace of R^20. What is left out is the same for all points.
+    """
+    if not _FEW < points.shape[1] <= _MOST_COLUMNS or not np.isfinite(points).all():
+        return None
+    centre = points.mean(axis=0, dtype=np.float64)
+    offsets = points - centre
+    axes = np.linalg.eigh(offsets.T @ offsets)[1][:, ::-1]
+    extents = np.abs(offsets @ axes).max(axis=0)
+    kept = extents > 64 * np.finfo(np.float64).eps * max(extents.max(), np.abs(centre).max())
+    kept[0] = True  # of copies of one point
+    return centre, axes[:, kept]
+
+
+def _sorted(points: np.ndarray, queries: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances by differences of the points as they are, zero for copies, and the indices in their order."""
+    distances = np.empty(indices.shape)
+    rows = max(1, 2**22 // (indices.shape[1] * points.shape[1]))
+    for start in range(0, len(queries), rows):
+        block = slice(start, start + rows)
+        gaps = points[indices[block]].astype(np.float64) - queries[block, None]
+        distances[block] = np.sqrt(np.einsum("mkd,mkd->mk", gaps, gaps))
+    order = np.argsort(distances, axis=1, kind="stable")
+    return np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
 
 
 def _is_low_dimensional(points: np.ndarray) -> bool:

@@ -1,6 +1,7 @@
 """The layout's promises: imports go one way, files are called after what they hold, public names say what they are."""
 
 import ast
+import functools
 import graphlib
 import importlib
 import inspect
@@ -72,6 +73,7 @@ def _public_definitions(tree: ast.Module):
                     yield f"{node.name}.{item.name}", item.name
 
 
+@functools.cache
 def _documented_in_interfaces() -> set[str]:
     """Methods of the interfaces: those with a docstring, and the optional ones that AbstractManifold's lists."""
     names = {"volume", "reach", "uniform", "quadrature"}

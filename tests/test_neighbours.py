@@ -83,3 +83,21 @@ def test_queries_that_are_not_finite_are_far_from_everything():
 def test_more_neighbours_than_points_are_refused(k):
     with pytest.raises(ValueError, match="ask for between 1 and 3"):
         nearest(np.eye(3), np.eye(3), k)
+
+
+def test_points_of_a_subspace_are_searched_in_it_and_told_apart_by_their_own_coordinates():
+    """Far from the origin, with copies, and with a direction that is 1e-9 as wide as the others: none is lost."""
+    rng = np.random.default_rng(3)
+    axes = np.linalg.qr(rng.normal(size=(20, 5)))[0].T
+    u = rng.normal(size=(3000, 5)) * np.array([1.0, 1.0, 0.5, 0.3, 1e-9])
+    u[:, :4] = np.tile(u[:375, :4], (8, 1))  # in eights that differ in the last direction alone
+    points = u @ axes + 3.0
+    points[7] = points[11]
+    queries = points[::10] + 0.1 * rng.normal(size=(300, 20))
+    for at in (queries, points[:40]):
+        distances, indices = nearest(points, at, 5)
+        dense = np.sort(np.linalg.norm(at[:, None] - points, axis=2), axis=1)[:, :5]
+        np.testing.assert_allclose(distances, dense, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(np.linalg.norm(points[indices] - at[:, None], axis=2), distances, atol=1e-15)
+    assert nearest(points, points[7:8], 2)[0].max() == 0
+    assert nearest(np.ones((30, 6)), np.zeros((1, 6)), 3)[0] == pytest.approx(np.sqrt(6))

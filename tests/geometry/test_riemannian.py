@@ -50,6 +50,10 @@ jit = functools.partial(
 every_manifold = pytest.mark.parametrize("name", RIEMANNIAN)
 curved = [name for name in RIEMANNIAN if not name.startswith("log")]
 every_curved_manifold = pytest.mark.parametrize("name", curved)
+# Of the positive matrices those of size 2 stand for all where compiling takes long.
+the_largest_on_demand = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "positive 3 x 3" else name for name in curved]
+)
 in_each_precision = pytest.mark.parametrize(
     ("name", "dtype"), [*((name, "float64") for name in RIEMANNIAN), *((name, "float32") for name in curved)]
 )
@@ -244,7 +248,7 @@ def special_point(name):
     return origin
 
 
-@every_curved_manifold
+@the_largest_on_demand
 def test_derivatives_are_right_where_points_meet_and_vectors_vanish(name):
     """There the derivatives of exp and of log are the identity, and distance and volume are level; no NaN anywhere."""
     frame, _, derivatives = slopes(name)
@@ -306,7 +310,7 @@ def local(name):
     return SimpleNamespace(**{key: np.asarray(value) for key, value in values.items()})
 
 
-@every_curved_manifold
+@the_largest_on_demand
 def test_a_chart_starts_at_its_centre_and_coordinates_invert_it(name):
     here = local(name)
     np.testing.assert_allclose(here.centre, inputs(name).x[0], atol=1e-13)

@@ -34,7 +34,11 @@ def test_noise_is_added_between_two_levels_and_before_the_flow(x64):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("noising", [EXPLODING, VariancePreserving(linear())], ids=["exploding", "preserving"])
+@pytest.mark.parametrize(
+    "noising",
+    [pytest.param(EXPLODING, marks=pytest.mark.slow), VariancePreserving(linear())],
+    ids=["exploding", "preserving"],
+)
 def test_with_churn_the_law_of_gaussian_data_is_met_at_order_two(noising, x64):
     """A step is affine, so means and variances are exact; S_churn is kept while the number of steps grows."""
     sde, errors, sizes = reverse(noising, SCORE, 0.0), [], (32, 64, 128)

@@ -140,8 +140,13 @@ def test_a_step_of_length_zero_stays(step, x64):
     np.testing.assert_array_equal(samplers.integrate(step, sde, ts, x, increments), x)
 
 
-@every_step
-def test_a_sample_depends_on_neither_size_nor_chunk(step, key):
+# One with a memory, one with two increments, one with a loop of its own, one with a kernel score.
+FEW = ["DPMSolver2M", "ddpm_training_free", "ddpm_hessian", "ddpm"]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in STEPS])
+def test_a_sample_depends_on_neither_size_nor_chunk(name, key):
+    step = STEPS[name]
     sde = model(step, NOISINGS["variance exploding"], jnp.eye(2))
     ts = processes.geometric_grid(NOISINGS["variance exploding"](), 0.1, 8)
     sampler = samplers.generate(lambda key: 20.0 * jax.random.normal(key, (2,)), step, sde, ts)
@@ -257,16 +262,13 @@ agree("zero", lambda key: samplers.integrate(STEPS["ddpm"], sde, ts, jnp.zeros(2
 print("all agree")
 """
 
-# One with a memory, one with two increments, one with a loop of its own, one with a kernel score.
-SHARDED_QUICKLY = ["DPMSolver2M", "ddpm_training_free", "ddpm_hessian", "ddpm"]
-
 
 @pytest.mark.parametrize(
     "names",
     [
-        SHARDED_QUICKLY,
+        FEW,
         # diffrax does not run under shard_map while it checks what varies.
-        pytest.param(sorted(STEPS.keys() - {*SHARDED_QUICKLY, "AdaptiveFlow"}), marks=pytest.mark.slow),
+        pytest.param(sorted(STEPS.keys() - {*FEW, "AdaptiveFlow"}), marks=pytest.mark.slow),
     ],
     ids=["a few", "the others"],
 )

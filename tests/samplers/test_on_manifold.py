@@ -164,7 +164,7 @@ UNIFORM = [
     ("sphere", on_manifold, 8.0, 40),
     ("flat torus", on_manifold, 50.0, 40),
     ("SO(3)", on_manifold, 12.0, 40),
-    ("torus", retracted, 16.0, 800),
+    pytest.param("torus", retracted, 16.0, 800, marks=pytest.mark.slow),
     pytest.param("torus", on_manifold, 16.0, 40, marks=pytest.mark.slow),
     pytest.param("ellipsoid", retracted, 16.0, 400, marks=pytest.mark.slow),
 ]
