@@ -37,7 +37,7 @@ class Neighbours:
 
     def __init__(self, points):
         self._points = np.asarray(points)
-        self._axes = _principal_axes(self._points)
+        self._axes = _subspace(self._points)
         rotated = self._rotated(self._points)
         # Splitting at the median takes twice as long as at the midpoint, which many queries pay back.
         self._source = KDTree(rotated) if _is_low_dimensional(rotated) else rotated
@@ -53,12 +53,11 @@ class Neighbours:
         return x if self._axes is None else (x - self._axes[0]) @ self._axes[1]
 
 
-def _principal_axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The mean and the axes (d, p) along which the points spread by more than rounding, the widest first; None in few
-    dimensions and in those of images.
+def _subspace(points: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The mean and the p < d principal axes (d, p) along which the points spread by more than rounding, the widest
+    first; None where there are d of them, in few dimensions and in those of images.
 
-    A tree splits along axes, and tells near from far by few of them if these are the principal ones: four times faster
-    for 10 000 points of a 5-sphere in a subspace of R^20. What is left out is the same for all points.
+    What is left out is the same for all points, and a tree for p dimensions is several times faster.
     """
     if not _FEW < points.shape[1] <= _MOST_COLUMNS or not np.isfinite(points).all():
         return None
@@ -68,7 +67,7 @@ def _principal_axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     extents = np.abs(offsets @ axes).max(axis=0)
     kept = extents > 64 * np.finfo(np.float64).eps * max(extents.max(), np.abs(centre).max())
     kept[0] = True  # of copies of one point
-    return centre, axes[:, kept]
+    return None if kept.all() else (centre, axes[:, kept])
 
 
 def _sorted(points: np.ndarray, queries: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
