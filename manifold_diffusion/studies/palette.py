@@ -38,12 +38,8 @@ def kind(method: str) -> str:
 
 def colours(methods: Sequence[str]) -> dict[str, str]:
     """A colour for each method."""
-    kinds = list(dict.fromkeys(kind(method) for method in methods))
-    taken = [HUES[name] for name in kinds if name in HUES]
-    free = itertools.cycle([hue for hue in OTHER_HUES if hue not in taken])
     shades = {}
-    for name in kinds:
-        hue = HUES[name] if name in HUES else next(free)
+    for name, hue in _hues(methods).items():
         same = [method for method in dict.fromkeys(methods) if kind(method) == name]
         for i, method in enumerate(same):
             shades[method] = _shade(hue, 0.0 if len(same) == 1 else 2 * i / (len(same) - 1) - 1)
@@ -51,12 +47,21 @@ def colours(methods: Sequence[str]) -> dict[str, str]:
 
 
 def markers(methods: Sequence[str]) -> dict[str, str]:
-    """A marker for each method; methods of one kind differ."""
-    ranks, found = {}, {}
+    """A marker for each method; methods of one hue differ, be they of one kind or more kinds than there are hues."""
+    hues, ranks, found = _hues(methods), {}, {}
     for method in dict.fromkeys(methods):
-        found[method] = MARKERS[ranks.get(kind(method), 0) % len(MARKERS)]
-        ranks[kind(method)] = ranks.get(kind(method), 0) + 1
+        hue = hues[kind(method)]
+        found[method] = MARKERS[ranks.get(hue, 0) % len(MARKERS)]
+        ranks[hue] = ranks.get(hue, 0) + 1
     return found
+
+
+def _hues(methods: Sequence[str]) -> dict[str, str]:
+    """The hue of each kind, in the order of the kinds."""
+    kinds = list(dict.fromkeys(kind(method) for method in methods))
+    taken = [HUES[name] for name in kinds if name in HUES]
+    free = itertools.cycle([hue for hue in OTHER_HUES if hue not in taken])
+    return {name: HUES[name] if name in HUES else next(free) for name in kinds}
 
 
 def new_figure(width: float, height: float) -> "matplotlib.figure.Figure":

@@ -424,7 +424,7 @@ def test_a_million_uniform_points_fill_cells_in_proportion_to_their_volume(entry
     if not entry.uniform_parameters:
         pytest.skip("no parameter with a known law")
     manifold = entry.make()
-    draws = [entry.draw(manifold, keys(50_000, seed)) for seed in range(100, 120)]
+    draws = [entry.draw(manifold, keys(200_000, seed)) for seed in range(100, 105)]
     x = np.concatenate([np.asarray(each, float) for each in draws])
     for parameter in entry.uniform_parameters:
         counts = np.histogram(np.clip(parameter(x), 0, 1), bins=40, range=(0, 1))[0]

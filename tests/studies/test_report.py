@@ -124,6 +124,9 @@ def test_memorising_and_coarse_methods_have_their_colours_everywhere():
     assert len(set(shades.values())) == 6
     assert colours(["p=1", "p=2", "p=3"])["p=2"] == "#0072B2"
     assert len(set(markers(["coarse p=1", "coarse p=2", "coarse p=3"]).values())) == 3
+    # More kinds than hues: a hue that comes again has another marker.
+    many = [f"method{i}" for i in range(12)]
+    assert len(set(zip(colours(many).values(), markers(many).values(), strict=True))) == 12
 
 
 @pytest.mark.parametrize(
