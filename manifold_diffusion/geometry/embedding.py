@@ -155,9 +155,9 @@ def _require_immersion(starts: np.ndarray, points: np.ndarray, jacobians: np.nda
             f"f or its derivative is not finite at u = {_show(starts[bad][0])}; mend f or shrink the domain"
         )
     values = np.linalg.svd(jacobians, compute_uv=False)
-    singular = values[:, -1] / np.linalg.norm(values, axis=1).max()
-    worst = int(np.argmin(singular))
-    if singular[worst] < 100 * np.finfo(points.dtype).eps:
+    worst = int(np.argmin(values[:, -1]))
+    # No quotient: a map that does not move at all has only zeros.
+    if values[worst, -1] <= 100 * np.finfo(points.dtype).eps * np.linalg.norm(values, axis=1).max():
         raise ValueError(
             f"f is not an immersion at u = {_show(starts[worst])}: its derivative has a vanishing direction there; "
             "take another parametrisation around that point, or a domain without it"

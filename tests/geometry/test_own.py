@@ -133,6 +133,8 @@ def test_modules_may_hold_arrays_and_be_differentiated(x64):
 def test_a_parametrisation_that_is_wrong_says_where():
     with pytest.raises(ValueError, match=r"not an immersion at u = \(.*, 0\)"):
         from_embedding(oracles_sphere, [(0, TURN), (0.0, np.pi)], ("wrap", "edge"))
+    with pytest.raises(ValueError, match="not an immersion"):
+        from_embedding(lambda u: jnp.ones(2) + 0 * u, [(0, TURN)], "wrap")
     with pytest.raises(ValueError, match=r"same point: the image meets itself"):
         from_embedding(lambda u: jnp.stack([jnp.sin(u[0]), jnp.sin(2 * u[0])]), [(0, TURN)], "wrap")
     with pytest.raises(ValueError, match=r"does not have the period of coordinate 0"):
