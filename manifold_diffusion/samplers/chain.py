@@ -40,9 +40,7 @@ class _Trajectory(eqx.Module):
             x = _advance(self.transition, key, x, first, self.thin)
             return x, x
 
-        return jax.lax.scan(
-            body, vary_like(x, key), self.burn_in + self.thin * jnp.arange(self.count, dtype=jnp.int32)
-        )[1]
+        return jax.lax.scan(body, x, self.burn_in + self.thin * jnp.arange(self.count, dtype=jnp.int32))[1]
 
 
 def _advance(transition: Transition, key: Key, x: Any, first: Any, steps: int) -> Any:
