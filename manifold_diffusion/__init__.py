@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         scores,
         studies,
         testing,
+        training,
     )
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "scores",
     "studies",
     "testing",
+    "training",
 ]
 
 

@@ -15,6 +15,7 @@ from manifold_diffusion.scores.expansion import ExpansionScore
 from manifold_diffusion.scores.heat_kernel import HeatKernelScore
 from manifold_diffusion.scores.kernel import KernelScore
 from manifold_diffusion.scores.monte_carlo import Estimated, MonteCarloScore
+from manifold_diffusion.scores.neural import MLP, Preconditioned, ResidualMLP, preconditioned
 from manifold_diffusion.scores.outside import from_numpy, from_torch
 from manifold_diffusion.scores.parametrisation import (
     epsilon,
@@ -28,6 +29,7 @@ from manifold_diffusion.scores.score import denoiser, from_denoiser, switch
 from manifold_diffusion.scores.smoothing import smooth
 
 __all__ = [
+    "MLP",
     "AdaptiveScore",
     "Bounded",
     "Estimated",
@@ -35,8 +37,10 @@ __all__ = [
     "HeatKernelScore",
     "KernelScore",
     "MonteCarloScore",
+    "Preconditioned",
     "ProjectionScore",
     "QuadratureScore",
+    "ResidualMLP",
     "VonMisesFisherScore",
     "adaptive_score",
     "blend",
@@ -53,6 +57,7 @@ __all__ = [
     "perturb",
     "perturb_potential",
     "population_score",
+    "preconditioned",
     "smooth",
     "switch",
     "tangential",

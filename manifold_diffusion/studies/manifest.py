@@ -8,7 +8,6 @@ import datetime
 import functools
 import json
 import math
-import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import jax
 import jaxlib
 import numpy as np
 
+from manifold_diffusion._files import replace
 from manifold_diffusion.studies.claim import Claim, Result, Scale, StudyError
 
 FIXED = ("scale", "seed", "version", "jax", "device")
@@ -118,16 +118,9 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace the file whole; after a crash it is the old one or the new one. StudyError where that cannot be done."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace(path, data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StudyError(f"cannot write {path}: {error.strerror}; make room, or name another folder") from error
 
 

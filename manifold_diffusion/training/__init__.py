@@ -1,0 +1,65 @@
+"""Training score models: losses, one compiled loop, checkpoints, early stopping, ensembles."""
+
+from manifold_diffusion.training.checkpoint import CheckpointError, Checkpoints, describe, load
+from manifold_diffusion.training.ensemble import Member, fit_ensemble
+from manifold_diffusion.training.fit import Trained, TrainingError, fit
+from manifold_diffusion.training.history import EarlyStopping, Seen, Watch
+from manifold_diffusion.training.loss import (
+    BalancedWeight,
+    Denoising,
+    Implicit,
+    LogNormal,
+    LogUniform,
+    Loss,
+    Noise,
+    RaoBlackwellised,
+    Sliced,
+    TangentialBelow,
+    Weight,
+    deviation,
+    noised,
+)
+from manifold_diffusion.training.optimise import (
+    Chunk,
+    Recipe,
+    State,
+    advance,
+    assemble,
+    data_parallel,
+    initialise,
+)
+
+__all__ = [
+    "BalancedWeight",
+    "CheckpointError",
+    "Checkpoints",
+    "Chunk",
+    "Denoising",
+    "EarlyStopping",
+    "Implicit",
+    "LogNormal",
+    "LogUniform",
+    "Loss",
+    "Member",
+    "Noise",
+    "RaoBlackwellised",
+    "Recipe",
+    "Seen",
+    "Sliced",
+    "State",
+    "TangentialBelow",
+    "Trained",
+    "TrainingError",
+    "Watch",
+    "Weight",
+    "advance",
+    "assemble",
+    "data_parallel",
+    "describe",
+    "deviation",
+    "fit",
+    "fit_ensemble",
+    "initialise",
+    "load",
+    "noised",
+]

@@ -1,0 +1,58 @@
+"""What was seen while a model learned, and when to stop."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+import equinox as eqx
+
+from manifold_diffusion._types import Denoiser
+
+
+class Seen(NamedTuple):
+    """After `step` steps: the mean loss since the last look, and what the watcher said of the averaged model."""
+
+    step: int
+    loss: float
+    values: Mapping[str, float]
+
+
+History: TypeAlias = Sequence[Seen]
+
+Watch: TypeAlias = Callable[[Denoiser, int], Mapping[str, float]]
+"""(averaged model, step) -> named numbers; NaN where one is not known."""
+
+
+class EarlyStopping(eqx.Module):
+    """Which state is best and when to give up: the `quantity` of the watcher ("loss" is the training loss itself) is to
+    be as small or as large as can be, and training ends when `patience` looks in a row brought nothing better.
+
+    A look whose quantity is NaN is not better than any other. ValueError for a patience below 1.
+    """
+
+    quantity: str
+    aim: Literal["smallest", "largest"] = "smallest"
+    patience: int = 10
+
+    def __check_init__(self):
+        if self.patience < 1 or self.aim not in ("smallest", "largest"):
+            raise ValueError(
+                f'patience must be at least 1 and aim "smallest" or "largest"; got {self.patience} and {self.aim!r}'
+            )
+
+    def best(self, history: History) -> int | None:
+        """The position of the best look; None if there is none with a number."""
+        known = [(self._cost(seen), i) for i, seen in enumerate(history) if not math.isnan(self._cost(seen))]
+        return min(known)[1] if known else None
+
+    def is_over(self, history: History) -> bool:
+        """Whether training should end now."""
+        best = self.best(history)
+        return len(history) - 1 - (-1 if best is None else best) >= self.patience
+
+    def _cost(self, seen: Seen) -> float:
+        if self.quantity != "loss" and self.quantity not in seen.values:
+            known = ", ".join(["loss", *seen.values])
+            raise ValueError(f"early stopping asks for {self.quantity!r}, but the watcher gives {known}")
+        value = seen.loss if self.quantity == "loss" else float(seen.values[self.quantity])
+        return value if self.aim == "smallest" else -value
