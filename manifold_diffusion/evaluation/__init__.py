@@ -42,6 +42,7 @@ from manifold_diffusion.evaluation.local_dimension import (
     participation_at,
     two_nearest_at,
 )
+from manifold_diffusion.evaluation.normal_window import NormalOnlyWindow, normal_only_window
 from manifold_diffusion.evaluation.novelty import (
     Authenticity,
     Novelty,
@@ -113,6 +114,7 @@ __all__ = [
     "Interval",
     "LocalDimensions",
     "Noise",
+    "NormalOnlyWindow",
     "Novelty",
     "PrincipalCurvatures",
     "ScoreDimension",
@@ -168,6 +170,7 @@ __all__ = [
     "measured_e_folds",
     "median",
     "noise_level",
+    "normal_only_window",
     "novelty",
     "participation",
     "participation_at",
