@@ -9,18 +9,22 @@ from manifold_diffusion.estimators.estimator import (
     switching_noise_level,
 )
 from manifold_diffusion.estimators.kernel import early_stopped_diffusion, inertial_diffusion, memorising_diffusion
+from manifold_diffusion.estimators.normal_only import NormalOnlySampler, median_spacing, normal_only_diffusion
 from manifold_diffusion.estimators.uniform import Mixing, UniformSampler, uniform_on_manifold
 
 __all__ = [
     "GaussianPrior",
     "Mixing",
+    "NormalOnlySampler",
     "Prior",
     "UniformSampler",
     "coarse_diffusion",
     "early_stopped_diffusion",
     "gaussian_prior",
     "inertial_diffusion",
+    "median_spacing",
     "memorising_diffusion",
+    "normal_only_diffusion",
     "reverse_diffusion",
     "switching_noise_level",
     "uniform_on_manifold",

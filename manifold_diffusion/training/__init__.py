@@ -4,7 +4,7 @@ from manifold_diffusion.training.checkpoint import CheckpointError, Checkpoints,
 from manifold_diffusion.training.coarse import Projection, Reconstruction
 from manifold_diffusion.training.ensemble import Member, fit_ensemble
 from manifold_diffusion.training.fit import Trained, TrainingError, fit
-from manifold_diffusion.training.history import EarlyStopping, Seen, Watch
+from manifold_diffusion.training.history import EarlyStopping, Seen, Stopping, Until, Watch
 from manifold_diffusion.training.loss import (
     BalancedWeight,
     Denoising,
@@ -50,9 +50,11 @@ __all__ = [
     "Seen",
     "Sliced",
     "State",
+    "Stopping",
     "TangentialBelow",
     "Trained",
     "TrainingError",
+    "Until",
     "Watch",
     "Weight",
     "advance",
