@@ -355,6 +355,22 @@ LEVEL_CURVE = by_equations(
     SADDLE, lambda x: jnp.stack([x[0] ** 2 + x[1] ** 2 - 1, x[2] - (x[0] ** 2 - x[1] ** 2) / 2]), 3
 )
 
+DECODED = dataclasses.replace(
+    ELLIPSOID,
+    # The encoder is crude on purpose: it forgets that the axes differ, and turns.
+    make=lambda: geometry.Decoded(
+        geometry.Sphere(2),
+        lambda x: x + 0.2 * jnp.roll(x, 1),
+        lambda z: z * jnp.asarray(AXES[2], z.dtype),
+    ),
+    draw=lambda _, keys: ELLIPSOID.draw(ELLIPSOID.make(), keys),
+    slow=True,
+    uniform_parameters=(),
+    far=False,
+    has_reach=False,
+)
+IMPLICIT = dataclasses.replace(LEVEL_SET, make=lambda: geometry.Implicit(LEVEL_SET.make(), 0.5), slow=True)
+
 MANIFOLDS = {
     "circle": CIRCLE,
     "sphere": SPHERE,
@@ -373,6 +389,8 @@ MANIFOLDS = {
     "parametrised torus": PARAMETRISED_TORUS,
     "ellipsoid by an equation": LEVEL_SET,
     "curve by two equations": LEVEL_CURVE,
+    "ellipsoid from a decoder": DECODED,
+    "ellipsoid by an equation, with bounded steps": IMPLICIT,
     "atlas of an ellipse": estimated(ELLIPSE, 600, 3, tolerance=1e-4, chart_radius=0.05),
     "atlas of a torus": estimated(TORUS, 4000, 3, tolerance=1e-3, chart_radius=0.05),
 }
