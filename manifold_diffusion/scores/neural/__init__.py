@@ -3,6 +3,7 @@
 from manifold_diffusion.scores.neural.mlp import MLP, ResidualMLP
 from manifold_diffusion.scores.neural.network import Constant, Linear, Network, fourier_features, linear, trainable
 from manifold_diffusion.scores.neural.preconditioned import Preconditioned, preconditioned
+from manifold_diffusion.scores.neural.unet import UNet
 
 __all__ = [
     "MLP",
@@ -11,6 +12,7 @@ __all__ = [
     "Network",
     "Preconditioned",
     "ResidualMLP",
+    "UNet",
     "fourier_features",
     "linear",
     "preconditioned",
