@@ -77,6 +77,26 @@ def orthonormal_columns(matrix: Float[Array, "d k"]) -> Float[Array, "d k"]:
     return _reflect(reflectors, jnp.eye(d, k, dtype=matrix.dtype)) * jnp.stack(signs)[None, :]
 
 
+def gram_schmidt(matrix: Float[Array, "d k"]) -> Float[Array, "d k"]:
+    """Q of A = Q R with a positive diagonal of R, for any k in a program that does not grow with it.
+
+    Every column is made orthogonal to those before it twice, which is enough for orthonormality to rounding (Giraud,
+    Langou and Rozloznik, Computers and Mathematics with Applications 50, 2005). Columns that depend on those before
+    them come out arbitrary, or 0.
+    """
+    count = matrix.shape[1]
+
+    def column(j, rows):
+        before = (jnp.arange(count) < j).astype(matrix.dtype)
+        v = rows[j]
+        for _ in range(2):
+            v = v - dot(before * dot(rows, v), rows)
+        squared = jnp.sum(v * v)
+        return rows.at[j].set(jnp.where(squared > 0, v / jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0))
+
+    return jax.lax.fori_loop(0, count, column, vary_like(matrix.T)).T
+
+
 def complement_columns(matrix: Float[Array, "d k"]) -> Float[Array, "d d-k"]:
     """Orthonormal columns that span the orthogonal complement of the columns of A."""
     d, k = matrix.shape

@@ -31,6 +31,7 @@ from manifold_diffusion.evaluation.dimension import (
     two_nearest,
 )
 from manifold_diffusion.evaluation.extrapolation import dimension_from_distances
+from manifold_diffusion.evaluation.learning import ErrorParts, LearningWatch, denoising_losses, error_parts
 from manifold_diffusion.evaluation.local_dimension import (
     LocalDimensions,
     correlation_at,
@@ -42,6 +43,7 @@ from manifold_diffusion.evaluation.local_dimension import (
     participation_at,
     two_nearest_at,
 )
+from manifold_diffusion.evaluation.normal_window import NormalOnlyWindow, normal_only_window
 from manifold_diffusion.evaluation.novelty import (
     Authenticity,
     Novelty,
@@ -106,13 +108,16 @@ __all__ = [
     "CrossFit",
     "Dimension",
     "Distinct",
+    "ErrorParts",
     "Faithfulness",
     "FirstOrder",
     "GeneratedAudit",
     "Hausdorff",
     "Interval",
+    "LearningWatch",
     "LocalDimensions",
     "Noise",
+    "NormalOnlyWindow",
     "Novelty",
     "PrincipalCurvatures",
     "ScoreDimension",
@@ -139,6 +144,7 @@ __all__ = [
     "decide",
     "denoiser_spectrum",
     "denoising_dimension",
+    "denoising_losses",
     "denoising_projection",
     "diagnose",
     "dimension_from_distances",
@@ -148,6 +154,7 @@ __all__ = [
     "effective_sample_size",
     "empirical_transport_bound",
     "entropy",
+    "error_parts",
     "expected_authentic_share",
     "expected_covering_radius",
     "expected_transport_bound",
@@ -168,6 +175,7 @@ __all__ = [
     "measured_e_folds",
     "median",
     "noise_level",
+    "normal_only_window",
     "novelty",
     "participation",
     "participation_at",

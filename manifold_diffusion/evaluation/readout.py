@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from manifold_diffusion._numerics import dot
 from manifold_diffusion._small_matrices import inverse_positive, symmetric_eigen
 from manifold_diffusion._types import Denoiser, Point, Scalar, Score
+from manifold_diffusion.samplers import normal_only
 from manifold_diffusion.scores import denoiser
 
 Level = Scalar | float
@@ -161,17 +162,11 @@ def ridge_projection(
 ) -> Point:
     """x <- x + P_N (D(x, sigma) - x) at each noise level in turn: onto the manifold without a move along it.
 
-    P_N leaves out the `dim` leading eigenvectors of the denoiser's Jacobian, at noise levels not below `frame_level`:
-    under its collapse scale a score of data still knows where the manifold is, but not which way it goes.
+    The loop of `samplers.normal_only`: P_N leaves out the `dim` leading eigenvectors of the denoiser's Jacobian, at
+    noise levels not below `frame_level`: under its collapse scale a score of data still knows where the manifold is,
+    but not which way it goes.
     """
-    denoise = denoiser(score)
-
-    def step(x, sigma):
-        frame = score_tangent_space(score, x, jnp.maximum(sigma, jnp.asarray(frame_level, x.dtype)), dim, 1)
-        move = denoise(x, sigma) - x
-        return x + move - _along(frame, move), None
-
-    return jax.lax.scan(step, x, sigmas.astype(x.dtype))[0]
+    return normal_only(score, x, sigmas, dim, frame_level=frame_level)
 
 
 def _taylor(score: Score, x: Point, sigma: Level, count: int) -> Float[Array, "order d"]:

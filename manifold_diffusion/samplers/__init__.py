@@ -29,6 +29,7 @@ from manifold_diffusion.samplers.likelihood import (
     generate_weighted,
 )
 from manifold_diffusion.samplers.multistep import AcceleratedFlow, DPMSolver2M
+from manifold_diffusion.samplers.normal_only import Spectrum, leading_spectrum, normal_only
 from manifold_diffusion.samplers.on_manifold import on_manifold
 from manifold_diffusion.samplers.posterior import LogLikelihood, gaussian_likelihood, posterior
 from manifold_diffusion.samplers.randomised import RandomisedMidpoint
@@ -51,6 +52,7 @@ __all__ = [
     "LogLikelihood",
     "ManifoldWalk",
     "RandomisedMidpoint",
+    "Spectrum",
     "Step",
     "Transition",
     "VolumeLogDensity",
@@ -81,9 +83,11 @@ __all__ = [
     "integrate",
     "langevin",
     "langevin_corrector",
+    "leading_spectrum",
     "manifold_walk",
     "matched_persistence",
     "midpoint",
+    "normal_only",
     "on_manifold",
     "posterior",
     "predictor_corrector",

@@ -40,7 +40,7 @@ def convolution(key: Key, inputs: int, outputs: int, side: int = 3, scale: float
 
 @jax.custom_jvp
 def convolve(h: Image, weight: Kernel) -> Float[Array, "i j o"]:
-    """The convolution of an image (i, j, channels) without its bias; differentiable in both ways, any number of times."""
+    """The convolution of an image (i, j, channels), without bias; differentiable forwards and backwards."""
     return _convolve(h[None], weight, ("NHWC", "HWIO", "NHWC"))[0]
 
 
