@@ -7,7 +7,7 @@ from manifold_diffusion.cli.console import Console, table
 from manifold_diffusion.studies.catalogue import CLAIMS
 from manifold_diffusion.studies.claim import Check, Claim
 
-_SIGNS = {"slope": "", "slope_at_most": "<= ", "mean": "", "at_least": ">= ", "at_most": "<= "}
+_SIGNS = {"slope": "", "slope_at_most": "<= ", "slope_at_least": ">= ", "mean": "", "at_least": ">= ", "at_most": "<= "}
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -22,9 +22,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 def expectation(check: Check) -> str:
     """What a check expects, in short, such as -1.5 +- 0.05 or <= 0.2."""
-    one_sided = check.relation in ("slope_at_most", "at_least", "at_most")
+    one_sided = check.relation in ("slope_at_most", "slope_at_least", "at_least", "at_most")
     band = "" if one_sided and not check.tolerance else f" {'+' if one_sided else '+-'} {check.tolerance:.4g}"
-    if check.relation == "at_least":
+    if check.relation in ("at_least", "slope_at_least"):
         band = band.replace("+", "-")
     return f"{_SIGNS[check.relation]}{check.expected:.4g}{band}"
 

@@ -18,6 +18,7 @@ from manifold_diffusion.geometry.curvature import (
     scalar_curvature,
 )
 from manifold_diffusion.geometry.curve import FourierCurve, HoelderCurve
+from manifold_diffusion.geometry.decoded import Decoded
 from manifold_diffusion.geometry.ellipsoid import Ellipsoid
 from manifold_diffusion.geometry.embedded import Embedded, random_frame
 from manifold_diffusion.geometry.embedding import from_embedding
@@ -43,6 +44,7 @@ from manifold_diffusion.geometry.image import (
     blurred_corner,
     image_manifold,
 )
+from manifold_diffusion.geometry.implicit import Implicit
 from manifold_diffusion.geometry.level_set import Certified, LevelSet, from_equations
 from manifold_diffusion.geometry.manifold import (
     AbstractChart,
@@ -102,6 +104,7 @@ __all__ = [
     "BlurredEllipse",
     "Certified",
     "Charted",
+    "Decoded",
     "Ellipsoid",
     "Embedded",
     "Estimate",
@@ -113,6 +116,7 @@ __all__ = [
     "HoelderCurve",
     "HoelderSurface",
     "Hyperboloid",
+    "Implicit",
     "LevelSet",
     "LogEuclideanMatrices",
     "Parametrised",

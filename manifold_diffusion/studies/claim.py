@@ -22,7 +22,7 @@ A value that is NaN or infinite is a failed cell. The quantity named `non_finite
 samples that were left out of the other values; the verdict says how many there were.
 """
 
-Relation: TypeAlias = Literal["slope", "slope_at_most", "mean", "at_least", "at_most"]
+Relation: TypeAlias = Literal["slope", "slope_at_most", "slope_at_least", "mean", "at_least", "at_most"]
 Abscissa: TypeAlias = Literal["size", "size/log(size)"]
 Scale: TypeAlias = Literal["smoke", "cpu", "gpu"]
 Ruling: TypeAlias = Literal["confirmed", "refuted", "inconclusive"]
@@ -71,6 +71,7 @@ class Check:
     ------------------  ------------------------------------------------------------  ---------------------------------
     slope               log-log slope of the replicate mean against `abscissa`        in expected +- tolerance
     slope_at_most       the same                                                      at or below expected + tolerance
+    slope_at_least      the same                                                      at or above expected - tolerance
     mean                mean over replicates and over sizes >= min_size               in expected +- tolerance
     at_least            smallest value over cells with size >= min_size               at or above expected - tolerance
     at_most             largest value over cells with size >= min_size                at or below expected + tolerance

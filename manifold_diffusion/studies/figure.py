@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-RATES = ("slope", "slope_at_most")
+RATES = ("slope", "slope_at_most", "slope_at_least")
 MARKS = {"confirmed": "✓", "refuted": "✗", "inconclusive": "?"}
 LOG_FROM = 5.0
 """The ratio of largest to smallest value from which levels are drawn on a logarithmic axis."""
@@ -98,7 +98,7 @@ def _draw_guide(
     centre = np.exp(np.mean(np.log(means) - slope * np.log(x)))
     guide = 0.72 * centre * x ** float(slope)
     axes.plot(x, guide, "--", color=colour, linewidth=1.0, alpha=0.75)
-    sign = "≤ " if relation == "slope_at_most" else ""
+    sign = {"slope_at_most": "≤ ", "slope_at_least": "≥ "}.get(relation, "")
     i = int(np.argmax(x))
     axes.annotate(
         f"{sign}{number(slope)}",

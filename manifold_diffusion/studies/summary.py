@@ -97,7 +97,7 @@ def _statistic(check: Check, selection: Selection, key: Key) -> tuple[Statistic 
         empty = [size for size, row in zip(selection.sizes, selection.values, strict=True) if not row]
         return None, f"No cell of size {empty[0]:g} gave a finite value of {check.quantity}"
     try:
-        if check.relation in ("slope", "slope_at_most"):
+        if check.relation in ("slope", "slope_at_most", "slope_at_least"):
             fit = fit_rate(abscissa(check, selection.sizes), selection.values, key)
             return Statistic(fit.slope, fit.ci_low, fit.ci_high, fit.local_slopes), ""
         return interval(selection.values, EXTENTS[check.relation], key), ""

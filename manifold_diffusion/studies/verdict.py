@@ -16,6 +16,7 @@ MOST_FAILURES = 0.1
 NAMES = {
     "slope": "slope",
     "slope_at_most": "slope",
+    "slope_at_least": "slope",
     "mean": "mean",
     "at_least": "smallest value",
     "at_most": "largest value",
@@ -58,7 +59,7 @@ def band(check: Check, scale: Scale) -> tuple[float, float]:
     low, high = float(check.expected - tolerance), float(check.expected + tolerance)
     if check.relation in ("slope", "mean"):
         return low, high
-    return (low, math.inf) if check.relation == "at_least" else (-math.inf, high)
+    return (low, math.inf) if check.relation in ("at_least", "slope_at_least") else (-math.inf, high)
 
 
 def expectation(check: Check, scale: Scale) -> str:

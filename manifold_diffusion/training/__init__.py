@@ -3,7 +3,7 @@
 from manifold_diffusion.training.checkpoint import CheckpointError, Checkpoints, describe, load
 from manifold_diffusion.training.ensemble import Member, fit_ensemble
 from manifold_diffusion.training.fit import Trained, TrainingError, fit
-from manifold_diffusion.training.history import EarlyStopping, Seen, Watch
+from manifold_diffusion.training.history import EarlyStopping, Seen, Stopping, Until, Watch
 from manifold_diffusion.training.loss import (
     BalancedWeight,
     Denoising,
@@ -47,9 +47,11 @@ __all__ = [
     "Seen",
     "Sliced",
     "State",
+    "Stopping",
     "TangentialBelow",
     "Trained",
     "TrainingError",
+    "Until",
     "Watch",
     "Weight",
     "advance",

@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from manifold_diffusion._types import Denoiser, Key, Points
+from manifold_diffusion._types import Denoiser, Key, Points, Queries
 from manifold_diffusion.training.fit import Trained, fit, look_steps, require_finite, require_trainable
-from manifold_diffusion.training.history import EarlyStopping, Seen
+from manifold_diffusion.training.history import Seen, Stopping
 from manifold_diffusion.training.optimise import Recipe, advance, assemble, initialise
 
 
@@ -39,16 +39,18 @@ def fit_ensemble(
     *,
     looks: int | Sequence[int] = 20,
     watch: Callable[[int, Denoiser, int], dict[str, float]] | None = None,
-    stopping: EarlyStopping | None = None,
+    stopping: Stopping | None = None,
     on_look: Callable[[int, Seen], None] | None = None,
     by: Literal["auto", "threads", "vmap"] = "auto",
     workers: int | None = None,
+    rows: int = 0,
 ) -> list[Trained]:
     """`fit` for every member, in one compiled program; each gives what it would give alone, up to rounding.
 
     `watch(i, model, step)` and `on_look(i, seen)` are told the member; with threads they run on several at once. The
     recipes must share their optimiser object and batch, or they are compiled anew. `workers` is the number of threads,
-    by default one a core. ValueError where there are no members, or their points differ in dimension.
+    by default one a core. With `rows` data are padded to so many rows, so that another
+    ensemble can share the program. ValueError where there are no members, or their points differ in dimension.
     """
     if not members:
         raise ValueError("an ensemble needs at least one member; got none")
@@ -57,7 +59,7 @@ def fit_ensemble(
         raise ValueError(f"the members of an ensemble need points of one dimension, got {sorted(widths)}")
     if by == "auto":
         by = "threads" if jax.default_backend() == "cpu" else "vmap"
-    largest = max(len(member.data) for member in members)
+    largest = max(rows, *(len(member.data) for member in members))
     padded = [_padded(member.data, largest) for member in members]
     if by == "vmap":
         return _batched(members, padded, steps, looks, watch, stopping, on_look)
@@ -145,7 +147,7 @@ def _batched(members, padded, steps, looks, watch, stopping, on_look) -> list[Tr
     ]
 
 
-def _padded(data: Points, size: int) -> Points:
+def _padded(data: Points, size: int) -> Queries:
     return jnp.concatenate([data, jnp.zeros((size - len(data), data.shape[1]), data.dtype)])
 
 

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from manifold_diffusion._types import Denoiser, Key, Points
 from manifold_diffusion.training.checkpoint import Checkpoints
-from manifold_diffusion.training.history import EarlyStopping, Seen, Watch
+from manifold_diffusion.training.history import Seen, Stopping, Watch
 from manifold_diffusion.training.optimise import Recipe, State, advance, assemble, initialise
 
 
@@ -39,7 +39,7 @@ def fit(
     size: int | None = None,
     looks: int | Sequence[int] = 20,
     watch: Watch | None = None,
-    stopping: EarlyStopping | None = None,
+    stopping: Stopping | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
     on_look: Callable[[Seen], None] | None = None,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import equinox as eqx
 
@@ -21,6 +21,35 @@ History: TypeAlias = Sequence[Seen]
 
 Watch: TypeAlias = Callable[[Denoiser, int], Mapping[str, float]]
 """(averaged model, step) -> named numbers; NaN where one is not known."""
+
+
+@runtime_checkable
+class Stopping(Protocol):
+    """When to end, and which look is the best so far."""
+
+    def best(self, history: History) -> int | None: ...
+    def is_over(self, history: History) -> bool: ...
+
+
+class Until(eqx.Module):
+    """Train until the `quantity` of the watcher is at or above the level (at or below it, with `falling`); the last
+    state is the best.
+    """
+
+    quantity: str
+    level: float
+    falling: bool = False
+
+    def best(self, history: History) -> int | None:
+        """The last look."""
+        return len(history) - 1 if history else None
+
+    def is_over(self, history: History) -> bool:
+        """Whether the level was reached at the last look; not while the quantity is NaN."""
+        if not history:
+            return False
+        value = _value(history[-1], self.quantity)
+        return value <= self.level if self.falling else value >= self.level
 
 
 class EarlyStopping(eqx.Module):
@@ -51,8 +80,12 @@ class EarlyStopping(eqx.Module):
         return len(history) - 1 - (-1 if best is None else best) >= self.patience
 
     def _cost(self, seen: Seen) -> float:
-        if self.quantity != "loss" and self.quantity not in seen.values:
-            known = ", ".join(["loss", *seen.values])
-            raise ValueError(f"early stopping asks for {self.quantity!r}, but the watcher gives {known}")
-        value = seen.loss if self.quantity == "loss" else float(seen.values[self.quantity])
+        value = _value(seen, self.quantity)
         return value if self.aim == "smallest" else -value
+
+
+def _value(seen: Seen, quantity: str) -> float:
+    if quantity != "loss" and quantity not in seen.values:
+        known = ", ".join(["loss", *seen.values])
+        raise ValueError(f"early stopping asks for {quantity!r}, but the watcher gives {known}")
+    return seen.loss if quantity == "loss" else float(seen.values[quantity])

@@ -26,7 +26,7 @@ class MLP(eqx.Module):
     octaves: int = eqx.field(static=True)
 
     def __init__(
-        self, key: Key, dim: int, width: int = 128, depth: int = 3, *, live: int | None = None, octaves: int = 8
+        self, key: Key, dim: int, width: int = 128, depth: int = 3, *, live: int | None = None, octaves: int = 4
     ):
         live = _checked(dim, width, depth, live)
         keys = jax.random.split(key, depth)
@@ -69,7 +69,7 @@ class ResidualMLP(eqx.Module):
     octaves: int = eqx.field(static=True)
 
     def __init__(
-        self, key: Key, dim: int, width: int = 128, depth: int = 4, *, live: int | None = None, octaves: int = 8
+        self, key: Key, dim: int, width: int = 128, depth: int = 4, *, live: int | None = None, octaves: int = 4
     ):
         live = _checked(dim, width, depth, live)
         keys = jax.random.split(key, 2 * depth + 1)

@@ -1,0 +1,150 @@
+"""Level sets of maps that are not to be trusted, such as networks in training: projections whose steps are bounded."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from manifold_diffusion._numerics import dot, vary_like
+from manifold_diffusion._small_matrices import cholesky_rows, cholesky_solve, complement_columns
+from manifold_diffusion._types import Point, Scalar
+from manifold_diffusion.geometry.level_set import Certified, LevelSet, LevelSetChart
+from manifold_diffusion.geometry.manifold import AbstractManifold
+
+_FRACTIONS = (1.0, 0.5, 0.25, 0.0625)
+_POLISH = 2
+
+
+class Implicit(AbstractManifold):
+    """The set {h = 0} of a `LevelSet`, with a projection that stands an h whose derivative is nearly singular or which
+    has no zero near.
+
+    No step is longer than `radius`, in the units of x, and none is taken that ends worse than it begins. So wherever h
+    is finite the end is, within 4 (`steps` + 1) radii of x; `certified` says whether it is a nearest point.
+    """
+
+    level_set: LevelSet
+    radius: Scalar = eqx.field(converter=jnp.asarray)
+    steps: int = eqx.field(static=True)
+    dim: int = eqx.field(static=True)
+    ambient_dim: int = eqx.field(static=True)
+
+    def __init__(self, level_set: LevelSet, radius: float | Scalar, steps: int = 12):
+        self.level_set, self.steps = level_set, steps
+        self.radius = jnp.asarray(radius, dtype=float)
+        self.dim, self.ambient_dim = level_set.dim, level_set.ambient_dim
+
+    def descend(self, x: Point, steps: int) -> Point:
+        """`steps` Gauss-Newton steps for min |x - y| over {h = 0}: from y to the nearest point to x of {h(y) + A (. -
+        y) = 0}, A = Dh(y), or as far that way as the radius goes.
+
+        They contract by about |x - y| times the curvature, look at nothing but h and A, and can be differentiated in
+        the parameters of h: the projection to train with.
+        """
+
+        def step(y, _):
+            value, A = self.level_set.expand(y)
+            move = (x - y) - _least_norm(A, value + dot(A, x - y))[1]
+            return y + _shortened(move, self._radius(x)), None
+
+        return jax.lax.scan(step, vary_like(x), None, length=steps)[0]
+
+    def certified(self, x: Point) -> Certified:
+        """The projection of x with its certificate.
+
+        First y <- y - A^+ h(y) while |h| falls; from there Newton's method on the set, with the Hessian of the
+        Lagrangian (the identity where that is not positive), each step followed by one of y <- y - A^+ h(y). Of a step
+        and its fractions the one is taken that ends lowest in |x - y|^2 / 2 + 2 r |A^+ h(y)|, r the distance at the
+        start: an exact penalty, because the multiplier of a nearest point has the length of its distance (derived;
+        Nocedal and Wright, Numerical Optimization, sections 15.4 and 18.3).
+        """
+        radius = self._radius(x)
+        y = jax.lax.scan(lambda y, _: (self._restored(y, radius), None), vary_like(x), None, length=self.steps)[0]
+        far = 2 * jnp.sqrt(jnp.sum((x - y) ** 2))
+
+        def merit(z):
+            value, A = self.level_set.expand(z)
+            gap = _least_norm(A, value)[1]
+            return jnp.sum((x - z) ** 2) / 2 + far * jnp.sqrt(jnp.sum(gap * gap))
+
+        def step(y, _):
+            move = _shortened(self._newton(y, x), radius)
+            ends = [self._corrected(y + fraction * move, radius) for fraction in _FRACTIONS]
+            return _lowest(merit, jnp.stack([*ends, y]), jnp.sum(x * x)), None
+
+        def polish(y, _):
+            # Close to the end merits differ by rounding alone, which may hold back a step that is still needed.
+            better = self._corrected(y + _shortened(self._newton(y, x), radius), radius)
+            return _lowest(lambda z: sum(self._residuals(z, x)), jnp.stack([better, y]), jnp.zeros((), x.dtype)), None
+
+        y = jax.lax.scan(step, y, None, length=self.steps)[0]
+        y = jax.lax.scan(polish, y, None, length=_POLISH)[0]
+        gap, slope = self._residuals(y, x)
+        tolerance = 64 * jnp.finfo(x.dtype).eps * (jnp.sqrt(jnp.sum(y * y)) + jnp.sqrt(jnp.sum((x - y) ** 2)))
+        return Certified(y, gap, slope, (gap <= tolerance) & (slope <= tolerance))
+
+    def project(self, x: Point) -> Point:
+        return self.certified(x).point
+
+    def tangent(self, x: Point, v: Point) -> Point:
+        return self.level_set.tangent(x, v)
+
+    def chart(self, x: Point) -> LevelSetChart:
+        return self.level_set.chart(x)
+
+    def _radius(self, x: Point) -> Scalar:
+        return self.radius.astype(x.dtype)
+
+    def _residuals(self, y: Point, x: Point) -> tuple[Scalar, Scalar]:
+        value, A = self.level_set.expand(y)
+        gap, along = _least_norm(A, value)[1], self.tangent(y, x - y)
+        return jnp.sqrt(jnp.sum(gap * gap)), jnp.sqrt(jnp.sum(along * along))
+
+    def _corrected(self, y: Point, radius: Scalar) -> Point:
+        value, A = self.level_set.expand(y)
+        return y - _shortened(_least_norm(A, value)[1], radius)
+
+    def _restored(self, y: Point, radius: Scalar) -> Point:
+        value, A = self.level_set.expand(y)
+        move = _shortened(_least_norm(A, value)[1], radius)
+        ends = jnp.stack([*(y - fraction * move for fraction in _FRACTIONS), y])
+        return _lowest(lambda z: jnp.sum(self.level_set.equations(z) ** 2), ends, jnp.zeros((), y.dtype))
+
+    def _newton(self, y: Point, x: Point) -> Point:
+        value, A = self.level_set.expand(y)
+        multiplier, back = _least_norm(A, value + dot(A, x - y))
+        rough = x - y - back
+        bend = jax.hessian(lambda z: dot(multiplier, self.level_set.equations(z)))(y)
+        T = complement_columns(A.T)
+        across = rough - dot(T, dot(T.T, rough))
+        hessian = jnp.eye(T.shape[1], dtype=x.dtype) + dot(T.T, dot(bend, T))
+        along = cholesky_solve(cholesky_rows(hessian), dot(T.T, x - y - dot(bend, across)))
+        better = across + dot(T, along)
+        return jnp.where(jnp.all(jnp.isfinite(better)), better, rough)
+
+
+def _least_norm(A: Float[Array, "c d"], value: Float[Array, " c"]) -> tuple[Float[Array, " c"], Point]:
+    """lambda = (A A^T)^{-1} value and A^T lambda, finite also where A A^T is singular.
+
+    A small diagonal keeps its factor from breaking down, and a step of refinement takes out most of what that does.
+    """
+    gram = dot(A, A.T)
+    small = jnp.finfo(A.dtype).eps * jnp.trace(gram) + jnp.sqrt(jnp.finfo(A.dtype).tiny)
+    rows = cholesky_rows(gram + small * jnp.eye(len(A), dtype=A.dtype))
+    multiplier = cholesky_solve(rows, value)
+    multiplier = multiplier + cholesky_solve(rows, value - dot(gram, multiplier))
+    return multiplier, dot(multiplier, A)
+
+
+def _shortened(move: Point, radius: Scalar) -> Point:
+    size = jnp.sqrt(jnp.sum(move * move) + jnp.finfo(move.dtype).tiny)
+    return move * jnp.minimum(1.0, radius / size)
+
+
+def _lowest(objective, ends: Float[Array, "n d"], magnitude: Scalar) -> Point:
+    """Of the ends the first that is lowest up to rounding; the last one, where it all began, if no other is finite."""
+    values = jax.vmap(objective)(ends)
+    values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+    rounding = 8 * jnp.finfo(ends.dtype).eps * magnitude
+    best = jnp.argmax(values <= jnp.min(values) + rounding)
+    return ends[jnp.where(jnp.isfinite(jnp.min(values)), best, len(ends) - 1)]
