@@ -60,6 +60,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     data = jnp.asarray(split.train, jnp.float32)
     model, recipe = models.build(description), models.recipe(description)
     watch = _watch(options, split, data, description, jax.random.fold_in(key, 2), console)
+
     def look(model, step):
         values, new = watch.look(model)
         write_samples(folder, step, new * split.scale + split.centre)
