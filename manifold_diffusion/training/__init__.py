@@ -29,6 +29,7 @@ from manifold_diffusion.training.optimise import (
     data_parallel,
     initialise,
 )
+from manifold_diffusion.training.pruning import importance, prune
 
 __all__ = [
     "BalancedWeight",
@@ -64,7 +65,9 @@ __all__ = [
     "deviation",
     "fit",
     "fit_ensemble",
+    "importance",
     "initialise",
     "load",
     "noised",
+    "prune",
 ]
