@@ -1,7 +1,6 @@
 """Pruning: what is judged, and what is left out."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,8 +23,8 @@ def noise(key):
 
 
 def test_importance_is_the_mean_square_of_weight_times_gradient(key):
-    """For |W y + b - x|^2 with W = diag(a), b = 0, x = 0 and y = sigma z: dl/dW_ij = 2 a_i y_i y_j, whose mean square is
-    4 a_i^2 sigma^4 (3 if i = j else 1)."""
+    """For |W y + b - x|^2 with W = diag(a), b = 0, x = 0 and y = sigma z: dl/dW_ij = 2 a_i y_i y_j, whose mean square
+    is 4 a_i^2 sigma^4 (3 if i = j else 1)."""
     a = jnp.asarray([1.0, 0.5])
     model = Map(Linear(jnp.diag(a), jnp.zeros(2)))
     loss = training.Denoising(noise, lambda sigma: jnp.asarray(1.0))
