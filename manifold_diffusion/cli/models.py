@@ -93,7 +93,7 @@ def recipe(description: Mapping[str, Any]) -> training.Recipe:
     near = training.LogUniform(0.05 * s, 0.6 * s)
     losses: dict[str, Callable[[], Any]] = {
         "chart": lambda: training.Reconstruction(near),
-        "implicit": lambda: training.Projection(near),
+        "implicit": lambda: training.Projection(near, clean=2000.0, upright=0.3),
     }
     plain = lambda: training.Denoising(training.LogNormal(0.6 * s, jnp.float32(1.2)), training.BalancedWeight(s))  # noqa: E731
     loss = losses.get(description["model"], plain)()
