@@ -562,11 +562,27 @@ class EstimatorEntry:
     slow: bool = False
 
 
+def make_trained():
+    """A network so small, trained for so short a time, that it can only just be called trained."""
+
+    def model(key, data):
+        return scores.neural.preconditioned(scores.neural.MLP(key, 2, 32, 2), data)
+
+    return estimators.train_diffusion(model, training_steps=400, steps=24)
+
+
+def normal_only_memoriser(key, data):
+    """Of a model that has memorised: the score of the data."""
+    return estimators.normal_only_diffusion(scores.KernelScore(data), 1, steps=16, normal_steps=6)(key, data)
+
+
 ESTIMATORS = {
     "memorising": EstimatorEntry(lambda: estimators.memorising_diffusion(steps=24), 1e-5),
     "early-stopped": EstimatorEntry(lambda: estimators.early_stopped_diffusion(steps=24), 0.2),
     "inertial": EstimatorEntry(lambda: estimators.inertial_diffusion(1, steps=24), 0.2),
     "coarse": EstimatorEntry(lambda: estimators.coarse_diffusion(1, 3, steps=24), 2e-4),
+    "trained": EstimatorEntry(make_trained, 0.2),
+    "normal-only": EstimatorEntry(lambda: normal_only_memoriser, 0.01),
     "uniform": EstimatorEntry(lambda: estimators.uniform_on_manifold(1, 3), 2e-4, slow=True),
 }
 
@@ -717,6 +733,7 @@ OTHERS = {
         "LangevinStep",
         "LogLikelihood",
         "ManifoldWalk",
+        "Spectrum",
         "Step",
         "Transition",
         "VolumeLogDensity",
@@ -737,7 +754,9 @@ OTHERS = {
         "integrate",
         "langevin",
         "langevin_corrector",
+        "leading_spectrum",
         "manifold_walk",
+        "normal_only",
         "on_manifold",
         "posterior",
         "predictor_corrector",
@@ -746,9 +765,14 @@ OTHERS = {
     "estimators": {
         "GaussianPrior",
         "Mixing",
+        "NormalOnlySampler",
         "Prior",
         "UniformSampler",
         "gaussian_prior",
+        # Its model is made for one cloud of points: tested through "trained".
+        "neural_diffusion",
+        "median_spacing",
+        "normal_only_diffusion",
         "reverse_diffusion",
         "switching_noise_level",
     },

@@ -12,6 +12,7 @@ from manifold_diffusion.scores.neural.coarse import (
 from manifold_diffusion.scores.neural.mlp import MLP, ResidualMLP
 from manifold_diffusion.scores.neural.network import Constant, Linear, Network, fourier_features, linear, trainable
 from manifold_diffusion.scores.neural.preconditioned import Preconditioned, preconditioned
+from manifold_diffusion.scores.neural.unet import UNet
 
 __all__ = [
     "MLP",
@@ -25,6 +26,7 @@ __all__ = [
     "Perceptron",
     "Preconditioned",
     "ResidualMLP",
+    "UNet",
     "chart_autoencoder",
     "fourier_features",
     "implicit_network",
