@@ -127,4 +127,5 @@ def _decoded_nodes(manifold: Decoded, codes: Float[Array, "n l"]) -> tuple[Point
         u = inner.coordinates(z)
         return manifold.decode(z), jnp.exp(log_volume(DecodedChart(manifold, inner), u) - log_volume(inner, u))
 
-    return chunked_map(look, codes, max(64, 2**20 // manifold.ambient_dim))
+    points, stretch = chunked_map(look, codes, max(64, 2**20 // manifold.ambient_dim))
+    return points, stretch

@@ -127,9 +127,9 @@ def test_a_circle_is_learned_in_the_units_of_its_data(made):
 def test_losses_say_which_model_they_need():
     data = circle(jax.random.key(0), 10)
     chart, zeros = chart_autoencoder(jax.random.key(1), Sphere(1), data), implicit_network(jax.random.key(1), 1, data)
-    with pytest.raises(ValueError, match="reconstruction needs a decoder"):
+    with pytest.raises(ValueError, match="reconstruction needs a CoarseModel of a Decoded"):
         training.Reconstruction(level(0.1))(zeros, jax.random.key(0), data[0])
-    with pytest.raises(ValueError, match="needs equations"):
+    with pytest.raises(ValueError, match="needs a CoarseModel of an Implicit"):
         training.Projection(level(0.1))(chart, jax.random.key(0), data[0])
     with pytest.raises(ValueError, match="between 1 and 2"):
         implicit_network(jax.random.key(1), 3, data)
