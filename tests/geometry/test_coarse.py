@@ -30,12 +30,10 @@ def near(count, noise, dtype):
 
 @pytest.mark.parametrize("name", ["ellipsoid from a decoder", "ellipsoid by an equation, with bounded steps"])
 def test_an_ellipsoid_has_one_projection_however_it_is_made(x64, name):
-    """Against the secular equation, in both precisions, from starts and by steps that know nothing of it."""
-    manifold = MANIFOLDS[name].make()
-    known = jax.jit(jax.vmap(Ellipsoid(AXES[2]).project))
-    for dtype, tolerance in ((jnp.float64, 1e-12), (jnp.float32, 2e-6)):
-        x = near(64, 0.15, dtype)
-        np.testing.assert_allclose(jax.jit(jax.vmap(manifold.project))(x), known(x), atol=tolerance)
+    """Against the secular equation, from starts and by steps that know nothing of it."""
+    x = near(64, 0.15, jnp.float64)
+    expected = jax.jit(jax.vmap(Ellipsoid(AXES[2]).project))(x)
+    np.testing.assert_allclose(jax.jit(jax.vmap(MANIFOLDS[name].make().project))(x), expected, atol=1e-12)
 
 
 def graph(z):
@@ -43,6 +41,7 @@ def graph(z):
     return jnp.concatenate([z, 0.5 * jnp.stack([z[0] * z[1], z[1] * z[2], z[2] * z[0]])])
 
 
+@pytest.mark.slow
 def test_a_graph_over_the_sphere_is_projected_on_as_the_same_graph_in_polar_coordinates(x64):
     def polar(u):
         s = jnp.sin(u[1])
@@ -56,6 +55,7 @@ def test_a_graph_over_the_sphere_is_projected_on_as_the_same_graph_in_polar_coor
     np.testing.assert_allclose(jax.jit(jax.vmap(crude.project))(x), expected, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_decoded_torus_and_a_decoded_plane_have_the_curvature_of_their_shape(x64):
     """cos b / (r (R + r cos b)) on a torus of revolution; 4 ab / (1 + 4 a^2 u^2 + 4 b^2 v^2)^2 on a paraboloid."""
 
@@ -102,8 +102,8 @@ class Immature(eqx.Module):
 
 def immature(seed, scale, shift):
     """One of them."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    sizes = [(16, 6), (16, 16), (4, 16)]
+    keys = jax.random.split(jax.random.key(seed), 2)
+    sizes = [(16, 6), (4, 16)]
     weights = tuple(jax.random.normal(k, s) / np.sqrt(s[1]) for k, s in zip(keys, sizes, strict=True))
     return Immature(weights, jnp.asarray(scale), jnp.asarray(shift))
 
