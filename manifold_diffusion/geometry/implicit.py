@@ -11,7 +11,6 @@ from manifold_diffusion._types import Point, Scalar
 from manifold_diffusion.geometry.level_set import Certified, LevelSet, LevelSetChart
 from manifold_diffusion.geometry.manifold import AbstractManifold
 
-_FRACTIONS = (1.0, 0.5, 0.25, 0.0625)
 _POLISH = 2
 
 
@@ -58,27 +57,24 @@ class Implicit(AbstractManifold):
         start: an exact penalty, because the multiplier of a nearest point has the length of its distance (derived;
         Nocedal and Wright, Numerical Optimization, sections 15.4 and 18.3).
         """
-        radius = self.radius
-        y = jax.lax.scan(lambda y, _: (self._restored(y, radius), None), vary_like(x), None, length=self.steps)[0]
-        far = 2 * jnp.sqrt(jnp.sum((x - y) ** 2))
+        y = jax.lax.scan(lambda y, _: (self._restored(y), None), vary_like(x), None, length=self.steps)[0]
+        weight, magnitude = 2 * jnp.sqrt(jnp.sum((x - y) ** 2)), jnp.sum(x * x)
 
-        def merit(z):
-            value, A = self.level_set.expand(z)
-            gap = _least_norm(A, value)[1]
-            return jnp.sum((x - z) ** 2) / 2 + far * jnp.sqrt(jnp.sum(gap * gap))
+        def step(y, polish):
+            move = _shortened(self._newton(y, x), self.radius)
 
-        def step(y, _):
-            move = _shortened(self._newton(y, x), radius)
-            ends = [self._corrected(y + fraction * move, radius) for fraction in _FRACTIONS]
-            return _lowest(merit, jnp.stack([*ends, y]), jnp.sum(x * x)), None
+            def merit(z):
+                gap, slope = self._residuals(z, x)
+                return jnp.where(polish, gap + slope, jnp.sum((x - z) ** 2) / 2 + weight * gap)
 
-        def polish(y, _):
-            # Close to the end merits differ by rounding alone, which may hold back a step that is still needed.
-            better = self._corrected(y + _shortened(self._newton(y, x), radius), radius)
-            return _lowest(lambda z: sum(self._residuals(z, x)), jnp.stack([better, y]), jnp.zeros((), x.dtype)), None
+            ends = jax.vmap(lambda fraction: self._corrected(y + fraction * move))(_fractions(x))
+            ends = jnp.concatenate([ends, y[None, :]])
+            return _lowest(merit, ends, jnp.where(polish, 0.0, magnitude)), None
 
-        y = jax.lax.scan(step, y, None, length=self.steps)[0]
-        y = jax.lax.scan(polish, y, None, length=_POLISH)[0]
+        # Close to the end merits differ by rounding alone, which may hold back a step that is still needed; so last
+        # the ends are compared by what the certificate is about.
+        polishing = jnp.arange(self.steps + _POLISH) >= self.steps
+        y = jax.lax.scan(step, y, polishing)[0]
         gap, slope = self._residuals(y, x)
         tolerance = 64 * jnp.finfo(x.dtype).eps * (jnp.sqrt(jnp.sum(y * y)) + jnp.sqrt(jnp.sum((x - y) ** 2)))
         return Certified(y, gap, slope, (gap <= tolerance) & (slope <= tolerance))
@@ -94,17 +90,20 @@ class Implicit(AbstractManifold):
 
     def _residuals(self, y: Point, x: Point) -> tuple[Scalar, Scalar]:
         value, A = self.level_set.expand(y)
-        gap, along = _least_norm(A, value)[1], self.tangent(y, x - y)
-        return jnp.sqrt(jnp.sum(gap * gap)), jnp.sqrt(jnp.sum(along * along))
+        gap = _least_norm(A, value)[1]
+        along, left = self.tangent(y, x - y), value - dot(A, gap)
+        # Where A has no direction left in which h changes, h = 0 is not a step away.
+        solved = jnp.sum(left * left) <= 1e-6 * jnp.sum(value * value)
+        return jnp.where(solved, jnp.sqrt(jnp.sum(gap * gap)), jnp.inf), jnp.sqrt(jnp.sum(along * along))
 
-    def _corrected(self, y: Point, radius: float) -> Point:
+    def _corrected(self, y: Point) -> Point:
         value, A = self.level_set.expand(y)
-        return y - _shortened(_least_norm(A, value)[1], radius)
+        return y - _shortened(_least_norm(A, value)[1], self.radius)
 
-    def _restored(self, y: Point, radius: float) -> Point:
+    def _restored(self, y: Point) -> Point:
         value, A = self.level_set.expand(y)
-        move = _shortened(_least_norm(A, value)[1], radius)
-        ends = jnp.stack([*(y - fraction * move for fraction in _FRACTIONS), y])
+        move = _shortened(_least_norm(A, value)[1], self.radius)
+        ends = jnp.concatenate([y[None, :] - _fractions(y)[:, None] * move[None, :], y[None, :]])
         return _lowest(lambda z: jnp.sum(self.level_set.equations(z) ** 2), ends, jnp.zeros((), y.dtype))
 
     def _newton(self, y: Point, x: Point) -> Point:
@@ -131,6 +130,10 @@ def _least_norm(A: Float[Array, "c d"], value: Float[Array, " c"]) -> tuple[Floa
     multiplier = cholesky_solve(rows, value)
     multiplier = multiplier + cholesky_solve(rows, value - dot(gram, multiplier))
     return multiplier, dot(multiplier, A)
+
+
+def _fractions(x: Point) -> Float[Array, " f"]:
+    return jnp.asarray([1.0, 0.5, 0.25, 0.0625], x.dtype)
 
 
 def _shortened(move: Point, radius: float) -> Point:

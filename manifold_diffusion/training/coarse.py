@@ -19,9 +19,8 @@ import jax
 import jax.numpy as jnp
 
 from manifold_diffusion._numerics import dot
-from manifold_diffusion._types import Key, Point, Scalar
+from manifold_diffusion._types import Denoiser, Key, Point, Scalar
 from manifold_diffusion.geometry import Decoded, Implicit
-from manifold_diffusion.scores.neural import CoarseModel
 from manifold_diffusion.training.loss import Noise, noised
 
 
@@ -35,11 +34,13 @@ class Reconstruction(eqx.Module):
     noise: Noise
     clean: float = 100.0
 
-    def __call__(self, model: CoarseModel, key: Key, x: Point) -> Scalar:
+    def __call__(self, model: Denoiser, key: Key, x: Point) -> Scalar:
         _, y, _ = noised(self.noise, key, x)
-        manifold = model.manifold
+        manifold = getattr(model, "manifold", None)
         if not isinstance(manifold, Decoded):
-            raise ValueError(f"reconstruction needs a decoder; got the manifold {type(manifold).__name__}")
+            raise ValueError(
+                f"reconstruction needs a CoarseModel of a Decoded; got the manifold {type(manifold).__name__}"
+            )
         return _square(manifold.reconstruct(y) - x) + self.clean * _square(manifold.reconstruct(x) - x)
 
 
@@ -59,11 +60,13 @@ class Projection(eqx.Module):
     upright: float = 0.1
     steps: int = eqx.field(static=True, default=4)
 
-    def __call__(self, model: CoarseModel, key: Key, x: Point) -> Scalar:
+    def __call__(self, model: Denoiser, key: Key, x: Point) -> Scalar:
         _, y, _ = noised(self.noise, key, x)
-        manifold = model.manifold
+        manifold = getattr(model, "manifold", None)
         if not isinstance(manifold, Implicit):
-            raise ValueError(f"a projection on zeros needs equations; got the manifold {type(manifold).__name__}")
+            raise ValueError(
+                f"a projection on zeros needs a CoarseModel of an Implicit; got the manifold {type(manifold).__name__}"
+            )
         start = jax.lax.stop_gradient(manifold.descend(y, self.steps - 1))
         end, A = manifold.approach(start, y)
         upright = dot(A, A.T) - jnp.eye(len(A), dtype=x.dtype)

@@ -56,7 +56,7 @@ class Encoder(eqx.Module):
     deviation: Constant
 
     def __call__(self, x: Point) -> Float[Array, " l"]:
-        return self.network((x - self.centre.value) / self.deviation.value)
+        return self.network((x - self.centre.value.astype(x.dtype)) / self.deviation.value.astype(x.dtype))
 
 
 class Decoder(eqx.Module):
@@ -67,7 +67,7 @@ class Decoder(eqx.Module):
     deviation: Constant
 
     def __call__(self, z: Float[Array, " l"]) -> Point:
-        return self.centre.value + self.deviation.value * self.network(z)
+        return self.centre.value.astype(z.dtype) + self.deviation.value.astype(z.dtype) * self.network(z)
 
 
 class Equations(eqx.Module):
@@ -78,7 +78,8 @@ class Equations(eqx.Module):
     deviation: Constant
 
     def __call__(self, x: Point) -> Float[Array, " c"]:
-        return self.deviation.value * self.network((x - self.centre.value) / self.deviation.value)
+        centre, deviation = self.centre.value.astype(x.dtype), self.deviation.value.astype(x.dtype)
+        return deviation * self.network((x - centre) / deviation)
 
 
 def chart_autoencoder(key: Key, latent: AbstractManifold, data: Points, width: int = 64, depth: int = 2) -> CoarseModel:

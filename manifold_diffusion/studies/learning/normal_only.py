@@ -38,7 +38,8 @@ def surface(name: str) -> AbstractManifold:
     return from_equations(_off_graph, 6) if name == "graph" else turned_surface(name)
 
 
-def _draw(name: str, key: Key, size: int) -> Points:
+def drawn(name: str, key: Key, size: int) -> Points:
+    """Points of the graph over uniform ones of the sphere, or uniform points of the ellipsoid, in float32."""
     if name != "graph":
         return points(turned_surface(name), key, size)
     return jax.vmap(_on_graph)(draw(Sphere(DIM).uniform, key, size).astype(jnp.float32))
@@ -87,10 +88,10 @@ def _judged(name: str, data: Points, fresh: Points, samples: dict[str, np.ndarra
 
 def _measure(key: Key, size: Number):
     keys = jax.random.split(key, 4)
-    data = [_draw(name, jax.random.fold_in(keys[0], i), int(size)) for i, name in enumerate(_SURFACES)]
+    data = [drawn(name, jax.random.fold_in(keys[0], i), int(size)) for i, name in enumerate(_SURFACES)]
     found = {}
     for i, (name, model) in enumerate(zip(_SURFACES, _train(keys[1], data), strict=True)):
-        fresh = _draw(name, jax.random.fold_in(keys[2], i), _FRESH)
+        fresh = drawn(name, jax.random.fold_in(keys[2], i), _FRESH)
         values = _judged(name, data[i], fresh, _sampled(model, data[i], jax.random.fold_in(keys[3], i)))
         window = normal_only_window(keys[3], from_denoiser(model), data[i], DIM, _FACTORS, _LOOKED_AT)
         for factor, gap, turn in zip(_FACTORS, window.low_gap, window.turn, strict=True):
