@@ -554,7 +554,7 @@ ESTIMATORS = {
     "early-stopped": EstimatorEntry(lambda: estimators.early_stopped_diffusion(steps=24), 0.2),
     "inertial": EstimatorEntry(lambda: estimators.inertial_diffusion(1, steps=24), 0.2),
     "coarse": EstimatorEntry(lambda: estimators.coarse_diffusion(1, 3, steps=24), 2e-4),
-    "normal-only": EstimatorEntry(lambda: normal_only_memoriser, 0.01),
+    "normal-only": EstimatorEntry(lambda: normal_only_memoriser, 0.01, slow=True),
     "uniform": EstimatorEntry(lambda: estimators.uniform_on_manifold(1, 3), 2e-4, slow=True),
 }
 

@@ -2,6 +2,7 @@
 
 from manifold_diffusion.studies.claim import Claim
 from manifold_diffusion.studies.learning.error_curves import M10
+from manifold_diffusion.studies.learning.normal_only import M12
 from manifold_diffusion.studies.learning.training_times import M9
 
-CLAIMS: tuple[Claim, ...] = (M9, M10)
+CLAIMS: tuple[Claim, ...] = (M9, M10, M12)
