@@ -355,6 +355,22 @@ LEVEL_CURVE = by_equations(
     SADDLE, lambda x: jnp.stack([x[0] ** 2 + x[1] ** 2 - 1, x[2] - (x[0] ** 2 - x[1] ** 2) / 2]), 3
 )
 
+DECODED = dataclasses.replace(
+    ELLIPSOID,
+    # The encoder is crude on purpose: it forgets that the axes differ, and turns.
+    make=lambda: geometry.Decoded(
+        geometry.Sphere(2),
+        lambda x: x + 0.2 * jnp.roll(x, 1),
+        lambda z: z * jnp.asarray(AXES[2], z.dtype),
+    ),
+    draw=lambda _, keys: ELLIPSOID.draw(ELLIPSOID.make(), keys),
+    slow=True,
+    uniform_parameters=(),
+    far=False,
+    has_reach=False,
+)
+IMPLICIT = dataclasses.replace(LEVEL_SET, make=lambda: geometry.Implicit(LEVEL_SET.make(), 0.5), slow=True)
+
 MANIFOLDS = {
     "circle": CIRCLE,
     "sphere": SPHERE,
@@ -373,6 +389,8 @@ MANIFOLDS = {
     "parametrised torus": PARAMETRISED_TORUS,
     "ellipsoid by an equation": LEVEL_SET,
     "curve by two equations": LEVEL_CURVE,
+    "ellipsoid from a decoder": DECODED,
+    "ellipsoid by an equation, with bounded steps": IMPLICIT,
     "atlas of an ellipse": estimated(ELLIPSE, 600, 3, tolerance=1e-4, chart_radius=0.05),
     "atlas of a torus": estimated(TORUS, 4000, 3, tolerance=1e-3, chart_radius=0.05),
 }
@@ -544,6 +562,15 @@ class EstimatorEntry:
     slow: bool = False
 
 
+def make_trained():
+    """A network so small, trained for so short a time, that it can only just be called trained."""
+
+    def model(key, data):
+        return scores.neural.preconditioned(scores.neural.MLP(key, 2, 32, 2), data)
+
+    return estimators.train_diffusion(model, training_steps=400, steps=24)
+
+
 def normal_only_memoriser(key, data):
     """Of a model that has memorised: the score of the data."""
     return estimators.normal_only_diffusion(scores.KernelScore(data), 1, steps=16, normal_steps=6)(key, data)
@@ -554,6 +581,7 @@ ESTIMATORS = {
     "early-stopped": EstimatorEntry(lambda: estimators.early_stopped_diffusion(steps=24), 0.2),
     "inertial": EstimatorEntry(lambda: estimators.inertial_diffusion(1, steps=24), 0.2),
     "coarse": EstimatorEntry(lambda: estimators.coarse_diffusion(1, 3, steps=24), 2e-4),
+    "trained": EstimatorEntry(make_trained, 0.2),
     "normal-only": EstimatorEntry(lambda: normal_only_memoriser, 0.01, slow=True),
     "uniform": EstimatorEntry(lambda: estimators.uniform_on_manifold(1, 3), 2e-4, slow=True),
 }
@@ -741,6 +769,8 @@ OTHERS = {
         "Prior",
         "UniformSampler",
         "gaussian_prior",
+        # Its model is made for one cloud of points: tested through "trained".
+        "neural_diffusion",
         "median_spacing",
         "normal_only_diffusion",
         "reverse_diffusion",

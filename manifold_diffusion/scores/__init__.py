@@ -15,7 +15,7 @@ from manifold_diffusion.scores.expansion import ExpansionScore
 from manifold_diffusion.scores.heat_kernel import HeatKernelScore
 from manifold_diffusion.scores.kernel import KernelScore
 from manifold_diffusion.scores.monte_carlo import Estimated, MonteCarloScore
-from manifold_diffusion.scores.neural import MLP, Preconditioned, ResidualMLP, preconditioned
+from manifold_diffusion.scores.neural import MLP, Preconditioned, ResidualMLP, UNet, preconditioned
 from manifold_diffusion.scores.outside import from_numpy, from_torch
 from manifold_diffusion.scores.parametrisation import (
     epsilon,
@@ -41,6 +41,7 @@ __all__ = [
     "ProjectionScore",
     "QuadratureScore",
     "ResidualMLP",
+    "UNet",
     "VonMisesFisherScore",
     "adaptive_score",
     "blend",

@@ -1,17 +1,35 @@
 """Neural score models: networks, and what makes them denoisers."""
 
+from manifold_diffusion.scores.neural.coarse import (
+    CoarseModel,
+    Decoder,
+    Encoder,
+    Equations,
+    Perceptron,
+    chart_autoencoder,
+    implicit_network,
+)
 from manifold_diffusion.scores.neural.mlp import MLP, ResidualMLP
 from manifold_diffusion.scores.neural.network import Constant, Linear, Network, fourier_features, linear, trainable
 from manifold_diffusion.scores.neural.preconditioned import Preconditioned, preconditioned
+from manifold_diffusion.scores.neural.unet import UNet
 
 __all__ = [
     "MLP",
+    "CoarseModel",
     "Constant",
+    "Decoder",
+    "Encoder",
+    "Equations",
     "Linear",
     "Network",
+    "Perceptron",
     "Preconditioned",
     "ResidualMLP",
+    "UNet",
+    "chart_autoencoder",
     "fourier_features",
+    "implicit_network",
     "linear",
     "preconditioned",
     "trainable",
