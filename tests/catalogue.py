@@ -582,7 +582,7 @@ ESTIMATORS = {
     "inertial": EstimatorEntry(lambda: estimators.inertial_diffusion(1, steps=24), 0.2),
     "coarse": EstimatorEntry(lambda: estimators.coarse_diffusion(1, 3, steps=24), 2e-4),
     "trained": EstimatorEntry(make_trained, 0.2),
-    "normal-only": EstimatorEntry(lambda: normal_only_memoriser, 0.01),
+    "normal-only": EstimatorEntry(lambda: normal_only_memoriser, 0.01, slow=True),
     "uniform": EstimatorEntry(lambda: estimators.uniform_on_manifold(1, 3), 2e-4, slow=True),
 }
 

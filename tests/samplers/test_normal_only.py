@@ -1,8 +1,6 @@
 """Normal steps. Oracles: matrices, projections in closed form, and a score that returns its data, the perfect
 memoriser."""
 
-import functools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from manifold_diffusion import estimators, evaluation, measures, samplers, scores
+from manifold_diffusion import estimators, evaluation, samplers, scores
 from manifold_diffusion.geometry import Ellipsoid, Embedded, Sphere
 
 LEVELS = jnp.geomspace(0.3, 0.003, 8)
@@ -46,11 +44,13 @@ def test_a_frame_nearby_saves_products(x64):
     np.testing.assert_allclose(found @ found.T, vectors[:, :3] @ vectors[:, :3].T, atol=1e-12)
 
 
-@pytest.mark.parametrize(("manifold", "ambient"), [(Ellipsoid((1.0, 1.5, 2.0)), 3), (Sphere(2), 20)])
-def test_normal_steps_of_the_projection_score_project(manifold, ambient, x64):
+@pytest.mark.parametrize(
+    "ambient", [pytest.param(3, marks=pytest.mark.slow), 20], ids=["whole Jacobian", "products with it"]
+)
+def test_normal_steps_of_the_projection_score_project(ambient, x64):
     """With D = Pi the first step already ends at Pi(x), and the others stay."""
     frame = np.linalg.qr(np.random.default_rng(1).normal(size=(ambient, 3)))[0]
-    manifold = Embedded(manifold, frame)
+    manifold = Embedded(Ellipsoid((1.0, 1.5, 2.0)) if ambient == 3 else Sphere(2), frame)
     score = scores.ProjectionScore(manifold)
     x = jnp.asarray(np.random.default_rng(2).normal(size=(20, ambient)) * 0.1)
     x = x + jnp.asarray(np.array([[0.6, 0.0, 1.2]]) @ frame.T)
@@ -93,12 +93,19 @@ def test_directions_are_taken_at_the_frame_level(x64):
     np.testing.assert_allclose(jax.jit(jax.vmap(end))(jnp.array([0.0, 0.3])), [[0.0, 1.0], [1.0, 0.9]], atol=1e-12)
 
 
-@functools.cache
-def case():
-    """150 points of a sphere in R^4, the score that returns them, and fresh points."""
-    manifold = Embedded(Sphere(2), np.linalg.qr(np.random.default_rng(3).normal(size=(4, 3)))[0])
-    data = measures.draw(manifold.uniform, jax.random.key(0), 150)
-    return manifold, data, scores.KernelScore(data), measures.draw(manifold.uniform, jax.random.key(1), 4000)
+FRAME = np.linalg.qr(np.random.default_rng(3).normal(size=(4, 3)))[0]
+
+
+def on_sphere(size, seed):
+    """Uniform points of the unit sphere in a subspace of R^4."""
+    z = np.random.default_rng(seed).normal(size=(size, 3))
+    return jnp.asarray(z / np.linalg.norm(z, axis=1, keepdims=True) @ FRAME.T, jnp.float32)
+
+
+def off_sphere(x):
+    """Distances to it."""
+    inside = x @ FRAME
+    return np.hypot(np.linalg.norm(inside, axis=1) - 1, np.linalg.norm(x - inside @ FRAME.T, axis=1))
 
 
 @eqx.filter_jit
@@ -116,28 +123,28 @@ def test_the_normal_part_of_a_perfect_memoriser_makes_new_points():
     the order of d1 between its directions and the tangent plane takes it as far again. All the way the score returns
     the data.
     """
-    manifold, data, score, fresh = case()
+    data = on_sphere(150, 0)
+    score = scores.KernelScore(data)
     new = sample(score, data)
-    found = evaluation.novelty(data, new, fresh, 2)
-    assert found.ratio.value > 0.9
+    found = evaluation.novelty(data, new, on_sphere(4000, 1), 2)
+    assert found.ratio.value > 0.85
     assert abs(found.memorised.value - found.memorised_null.value) < 0.03 + 2 * 0.014
     near = cKDTree(np.asarray(data)).query(new)[0]
-    gaps = np.linalg.norm(new - np.asarray(jax.vmap(manifold.project)(jnp.asarray(new))), axis=1)
-    assert np.median(gaps) < 2 * np.median(near**2 / 2)
+    assert np.median(off_sphere(new)) < 2 * np.median(near**2 / 2)
     copies = sample(score, data, sigma_0=2e-6, sigma_min=1e-6)
     assert np.mean(cKDTree(np.asarray(data)).query(copies)[0] < 1e-4) > 0.95
 
 
 def test_the_defaults_are_two_spacings_and_a_hundredth_of_them():
-    """On a square grid of spacing .1, and on one with copies; the data's directions are taken at 1.5."""
+    """On a square grid of spacing .1, each point twice; the directions of the data are taken at 1.5 spacings."""
     side = np.arange(8) * 0.1
     grid = np.stack([each.ravel() for each in np.meshgrid(side, side)] + [np.zeros(64)], 1).astype(np.float32)
     score = scores.KernelScore(grid)
-    for data, frames, level in ((grid, "score", 0.2), (np.concatenate([grid, grid]), "data", 0.15)):
-        sampler = estimators.normal_only_diffusion(score, 2, frames=frames)(jax.random.key(0), jnp.asarray(data))
-        levels = np.asarray(sampler.levels)
-        np.testing.assert_allclose([levels[0], levels[-1], sampler.frame_level], [0.2, 0.002, level], rtol=1e-5)
-        assert isinstance(sampler.frames, scores.KernelScore) == (frames == "data")
+    data = jnp.asarray(np.concatenate([grid, grid]))
+    sampler = estimators.normal_only_diffusion(score, 2, frames="data")(jax.random.key(0), data)
+    levels = np.asarray(sampler.levels)
+    np.testing.assert_allclose([levels[0], levels[-1], sampler.frame_level], [0.2, 0.002, 0.15], rtol=1e-5)
+    assert isinstance(sampler.frames, scores.KernelScore)
 
 
 def test_misuse_is_refused():
