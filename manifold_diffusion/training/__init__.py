@@ -4,6 +4,7 @@ from manifold_diffusion.training.checkpoint import CheckpointError, Checkpoints,
 from manifold_diffusion.training.ensemble import Member, fit_ensemble
 from manifold_diffusion.training.fit import Trained, TrainingError, fit
 from manifold_diffusion.training.history import EarlyStopping, Seen, Stopping, Until, Watch
+from manifold_diffusion.training.intrinsic import IntrinsicDenoising, IntrinsicImplicit, walked
 from manifold_diffusion.training.loss import (
     BalancedWeight,
     Denoising,
@@ -37,6 +38,8 @@ __all__ = [
     "Denoising",
     "EarlyStopping",
     "Implicit",
+    "IntrinsicDenoising",
+    "IntrinsicImplicit",
     "LogNormal",
     "LogUniform",
     "Loss",
@@ -64,4 +67,5 @@ __all__ = [
     "initialise",
     "load",
     "noised",
+    "walked",
 ]
