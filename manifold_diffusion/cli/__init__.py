@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _explained(error: Exception) -> str:
     """What to say about an error of the input or the machine; anything else is a fault of ours and is raised again."""
-    if isinstance(error, InputError) or type(error).__name__ == "StudyError":
+    if isinstance(error, InputError) or type(error).__name__ in ("StudyError", "CheckpointError", "TrainingError"):
         return str(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return "not enough memory for this many points; use fewer, or a machine with more"

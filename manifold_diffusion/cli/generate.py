@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,6 +13,7 @@ from jaxtyping import Array, Int
 
 from manifold_diffusion import estimators, evaluation
 from manifold_diffusion._types import Estimator, Key, Points, Sampler
+from manifold_diffusion.cli import neural
 from manifold_diffusion.cli.console import Console, InputError, number, table
 from manifold_diffusion.cli.points import check_output, read_points, write_points
 from manifold_diffusion.geometry import default_neighbours, monomial_count
@@ -40,8 +42,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
     for note in data.notes:
         console.note(note)
     key = jax.random.key(options.seed)
-    centre, scale = standardisation(data.rows)
-    fit = fit_sampler(jax.random.fold_in(key, 0), (data.rows - centre) / scale, options, scale)
+    description = neural.describe(options, data.rows.shape[1])
+    centre, scale = standardisation(data.rows) if description is None else neural.standardisation(description)
+    fit = fit_sampler(jax.random.fold_in(key, 0), (data.rows - centre) / scale, options, scale, description)
     for note in fit.notes:
         console.note(note)
     chunk = _chunk(fit, data.rows.shape[1])
@@ -69,10 +72,22 @@ def standardisation(rows: np.ndarray) -> tuple[np.ndarray, float]:
     return centre, float(np.sqrt(((rows - centre) ** 2).sum(axis=1).mean()))
 
 
-def fit_sampler(key: Key, rows: np.ndarray, options: argparse.Namespace, scale: float) -> Fit:
+def fit_sampler(
+    key: Key,
+    rows: np.ndarray,
+    options: argparse.Namespace,
+    scale: float,
+    description: Mapping[str, Any] | None = None,
+) -> Fit:
     """Choose what was left to be chosen and fit the method to standardised rows."""
     distinct = evaluation.distinct(rows).points
-    dim, notes = _dim(distinct, options)
+    if description is not None and not options.normal_only:
+        sampler, level = neural.fit(key, rows, options, description, 0)
+        return Fit(sampler, None, None, level * scale, ())
+    dim, notes = find_dim(distinct, options)
+    if description is not None:
+        sampler, level = neural.fit(key, rows, options, description, dim)
+        return Fit(sampler, dim, None, level * scale, notes)
     if options.method == "coarse":
         degree = _degree(distinct, dim, options, key)
         level = switching(distinct)
@@ -140,7 +155,8 @@ def switching(rows: np.ndarray) -> float:
     return estimators.switching_noise_level(jnp.asarray(rows, jnp.float32), 0.5)
 
 
-def _dim(rows: np.ndarray, options: argparse.Namespace) -> tuple[int, tuple[str, ...]]:
+def find_dim(rows: np.ndarray, options: argparse.Namespace) -> tuple[int, tuple[str, ...]]:
+    """The dimension asked for, or found in the distinct rows, and a remark on it; InputError where it cannot be."""
     ambient = rows.shape[1]
     if options.dim == "auto" and len(rows) < 4:
         raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from manifold_diffusion import estimators, scores, training
-from manifold_diffusion._types import Denoiser, Key, Points, Sampler
+from manifold_diffusion._types import Denoiser, Points, Sampler
 from manifold_diffusion.cli.console import InputError
 
 SIGMA_MIN = 0.004
@@ -57,26 +57,29 @@ def image_shape(options, ambient: int) -> tuple[int, int, int]:
     return side, side, 1
 
 
-def build(description: Mapping[str, Any], data: Points) -> Denoiser:
-    """The untrained model; its weights depend on the seed of the description alone."""
+def deviation(description: Mapping[str, Any]) -> float:
+    """The deviation per coordinate of the standardised points that models are trained on."""
+    return description["ambient_dim"] ** -0.5
+
+
+def build(description: Mapping[str, Any]) -> Denoiser:
+    """The untrained model of standardised points; it depends on the description alone."""
     key = jax.random.fold_in(jax.random.key(description["seed"]), 1)
     d, width, depth = description["ambient_dim"], description["width"], description["depth"]
     if description["model"] == "mlp":
-        return scores.preconditioned(scores.ResidualMLP(key, d, width, depth), data)
+        return scores.Preconditioned(scores.MLP(key, d, width, depth), 0.0, deviation(description))
     raise InputError(f"the checkpoint holds a model {description['model']!r}, which this release does not know")
 
 
-def recipe(description: Mapping[str, Any], data: Points) -> training.Recipe:
+def recipe(description: Mapping[str, Any]) -> training.Recipe:
     """How the model is trained."""
-    s = training.deviation(data)
+    s = jnp.float32(deviation(description))
     optimiser = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(description["learning_rate"]))
     loss = training.Denoising(training.LogNormal(0.6 * s, jnp.float32(1.2)), training.BalancedWeight(s))
     return training.Recipe(loss, optimiser, description["batch"], description["decay"])
 
 
-def sampler(model: Denoiser, data: Points) -> Sampler:
+def sampler(model: Denoiser, data: Points, description: Mapping[str, Any]) -> Sampler:
     """The reverse diffusion of the model."""
-    s = training.deviation(data)
-    return estimators.reverse_diffusion(
-        data, scores.from_denoiser(model), SIGMA_MIN * s, steps=_STEPS, final_zero=True
-    )
+    level = SIGMA_MIN * deviation(description)
+    return estimators.reverse_diffusion(data, scores.from_denoiser(model), level, steps=_STEPS, final_zero=True)

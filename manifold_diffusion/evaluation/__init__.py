@@ -31,6 +31,7 @@ from manifold_diffusion.evaluation.dimension import (
     two_nearest,
 )
 from manifold_diffusion.evaluation.extrapolation import dimension_from_distances
+from manifold_diffusion.evaluation.learning import ErrorParts, LearningWatch, denoising_losses, error_parts
 from manifold_diffusion.evaluation.local_dimension import (
     LocalDimensions,
     correlation_at,
@@ -107,11 +108,13 @@ __all__ = [
     "CrossFit",
     "Dimension",
     "Distinct",
+    "ErrorParts",
     "Faithfulness",
     "FirstOrder",
     "GeneratedAudit",
     "Hausdorff",
     "Interval",
+    "LearningWatch",
     "LocalDimensions",
     "Noise",
     "NormalOnlyWindow",
@@ -141,6 +144,7 @@ __all__ = [
     "decide",
     "denoiser_spectrum",
     "denoising_dimension",
+    "denoising_losses",
     "denoising_projection",
     "diagnose",
     "dimension_from_distances",
@@ -150,6 +154,7 @@ __all__ = [
     "effective_sample_size",
     "empirical_transport_bound",
     "entropy",
+    "error_parts",
     "expected_authentic_share",
     "expected_covering_radius",
     "expected_transport_bound",

@@ -5,7 +5,7 @@ its part along the manifold and its part across it. A network that begins to mem
 gets worse along (claim M10): the ratio of the two is a signal that needs neither samples nor the truth.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from manifold_diffusion._neighbours import nearest, self_nearest
+from manifold_diffusion._neighbours import self_nearest
 from manifold_diffusion._types import Denoiser, Key, Points, Sampler, Scalar
 from manifold_diffusion.evaluation.novelty import novelty
 from manifold_diffusion.evaluation.score_dimension import denoising_dimension
@@ -37,7 +37,9 @@ class ErrorParts(NamedTuple):
 
 
 @eqx.filter_jit
-def error_parts(model: Denoiser, manifold: AbstractManifold, points: Points, sigma: Scalar | float, key: Key) -> ErrorParts:
+def error_parts(
+    model: Denoiser, manifold: AbstractManifold, points: Points, sigma: Scalar | float, key: Key
+) -> ErrorParts:
     """`ErrorParts` of D(x + sigma z) - x, over points x on or near the manifold that the model was not trained on."""
     sigma = jnp.asarray(sigma, points.dtype)
 
@@ -53,7 +55,9 @@ def error_parts(model: Denoiser, manifold: AbstractManifold, points: Points, sig
 
 
 @eqx.filter_jit
-def denoising_losses(model: Denoiser, points: Points, sigmas: Float[Array, " levels"], key: Key) -> Float[Array, " levels"]:
+def denoising_losses(
+    model: Denoiser, points: Points, sigmas: Float[Array, " levels"], key: Key
+) -> Float[Array, " levels"]:
     """E |D(x + sigma z) - x|^2 / sigma^2 over the points, at each noise level; 0 < loss <= d, about k on a manifold.
 
     The noise of point i is the same direction at every level and for every model, so that models can be compared.
@@ -76,7 +80,8 @@ class LearningWatch(eqx.Module):
     distance     median distance of generated points to `manifold`, a known one or `fit_atlas(data, ...)`
     novelty      median distance of generated points to the data over that of held-out points; 1 if new, 0 if copied
     memorised    share of generated points with d1^2 <= d2^2 / 9, and `memorised_null`, the same of held-out points
-    dimension    the denoising loss at held-out points at the noise level of two spacings, about k (`denoising_dimension`)
+    dimension    the denoising loss at held-out points at the noise level of two spacings, about k, see
+                 `denoising_dimension`
     ratio        tangential over normal error at the spacing (`error_parts`); it grows when memorisation begins
 
     `sampler(model) -> Sampler` draws from a model. Keys are fixed, so looks differ by the model alone.
@@ -90,7 +95,11 @@ class LearningWatch(eqx.Module):
     samples: int = eqx.field(static=True, default=512)
 
     def __call__(self, model: Denoiser, step: int) -> dict[str, float]:
-        new = self.generated(model)
+        return self.look(model)[0]
+
+    def look(self, model: Denoiser) -> tuple[dict[str, float], Float[np.ndarray, "m d"]]:
+        """The numbers, and the points that were drawn for them."""
+        new = np.asarray(_draw(self.sampler, model, self.key, self.samples))
         judged = novelty(np.asarray(self.data), new, np.asarray(self.held_out))
         noise, low = self.key, self.spacing
         high = jnp.sqrt(jnp.sum(jnp.var(self.data, axis=0)))
@@ -108,11 +117,7 @@ class LearningWatch(eqx.Module):
             found["distance"] = float(np.median(distances_to(self.manifold, finite))) if len(finite) else float("nan")
             found |= {"tangential": float(parts.tangential), "normal": float(parts.normal)}
             found["ratio"] = found["tangential"] / found["normal"]
-        return found
-
-    def generated(self, model: Denoiser) -> Float[np.ndarray, "m d"]:
-        """The points that a look draws from the model."""
-        return np.asarray(_draw(self.sampler, model, self.key, self.samples))
+        return found, new
 
     @property
     def spacing(self) -> float:

@@ -4,8 +4,8 @@ With x_t a path of the flow dx = b(x, t) dt on M, b tangential, and p_t the dens
 
     d log p_t(x_t) / dt = -div_M b(x_t, t),    div_M b = sum_i <e_i, D_{e_i} b>
 
-for any orthonormal frame e_i of the tangent space (Mathieu and Nickel, arXiv 2006.10605; De Bortoli et al., arXiv 2202.02763). The pair (x, log p)
-is a point of M x R, so that `on_manifold` integrates both.
+for any orthonormal frame e_i of the tangent space (Mathieu and Nickel, arXiv 2006.10605; De Bortoli et al., arXiv
+2202.02763). The pair (x, log p) is a point of M x R, so that `on_manifold` integrates both.
 """
 
 from collections.abc import Callable

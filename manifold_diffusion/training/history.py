@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import equinox as eqx
 
@@ -23,6 +23,7 @@ Watch: TypeAlias = Callable[[Denoiser, int], Mapping[str, float]]
 """(averaged model, step) -> named numbers; NaN where one is not known."""
 
 
+@runtime_checkable
 class Stopping(Protocol):
     """When to end, and which look is the best so far."""
 

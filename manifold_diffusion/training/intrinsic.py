@@ -41,9 +41,9 @@ class IntrinsicImplicit(eqx.Module):
     """sigma^2 (|s|^2 + 2 v . D_v s) at y, v of independent random signs along an orthonormal frame at y: the implicit
     loss of De Bortoli et al., arXiv 2202.02763, sec. 3, by Hutchinson's estimate of the divergence.
 
-    Its mean is that of `IntrinsicDenoising` less E sigma^2 |grad log h_tau|^2, which no model changes, since on a closed
-    manifold E <s, grad log h_tau> = -E div s (by parts). It takes a derivative and has more variance, but never asks
-    for the slope of the heat kernel.
+    Its mean is that of `IntrinsicDenoising` less E sigma^2 |grad log h_tau|^2, which no model changes, since on a
+    closed manifold E <s, grad log h_tau> = -E div s (by parts). It takes a derivative and has more variance, but never
+    asks for the slope of the heat kernel.
     """
 
     manifold: AbstractManifold

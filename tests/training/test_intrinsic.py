@@ -56,7 +56,9 @@ def test_no_multiple_of_the_true_score_does_better(name, kind, key):
     @jax.jit
     @jax.vmap
     def losses(key, which):
-        times = lambda a: loss(lambda x, sigma: a * score(x, sigma), key, points[which])
+        def times(a):
+            return loss(lambda x, sigma: a * score(x, sigma), key, points[which])
+
         return jax.vmap(times)(jnp.array([-1.0, 0.0, 1.0]))
 
     below, zero, above = np.asarray(losses(keys, jnp.arange(4096) % 2), float).T

@@ -33,7 +33,7 @@ class MLP(eqx.Module):
         depth: int = 3,
         *,
         live: int | None = None,
-        octaves: int = 8,
+        octaves: int = 4,
         outputs: int | None = None,
     ):
         live, outputs = _checked(dim, width, depth, live), dim if outputs is None else outputs
@@ -84,7 +84,7 @@ class ResidualMLP(eqx.Module):
         depth: int = 4,
         *,
         live: int | None = None,
-        octaves: int = 8,
+        octaves: int = 4,
         outputs: int | None = None,
     ):
         live, outputs = _checked(dim, width, depth, live), dim if outputs is None else outputs

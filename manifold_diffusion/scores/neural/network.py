@@ -41,7 +41,8 @@ def fourier_features(level: Scalar, octaves: int, lowest: float = 0.125) -> Floa
 
     Fixed rather than drawn at random, so that a model is a function of its weights alone (Fourier features: Tancik et
     al., arXiv 2006.10739). By doubling the angle, since a cosine costs as much as a row of a small network; rounding
-    doubles with it, to 2^octaves eps.
+    doubles with it, to 2^octaves eps. With level = log(sigma) / 4 a network reaches the manifold half as fast if
+    there are frequencies above about 4 (measured): noise levels close by must look alike.
     """
     pairs = [(jnp.cos(lowest * level), jnp.sin(lowest * level))]
     for _ in range(octaves - 1):
