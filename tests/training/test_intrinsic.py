@@ -36,8 +36,9 @@ def true_score(manifold, points):
     return lambda x, sigma: manifold.tangent(x, jax.grad(log_density)(x, sigma))
 
 
+QUICK = ("circle", "denoising")
 CASES = [
-    pytest.param(name, kind, marks=() if name == "circle" else pytest.mark.slow, id=f"{name}, {kind}")
+    pytest.param(name, kind, marks=() if (name, kind) == QUICK else pytest.mark.slow, id=f"{name}, {kind}")
     for name in MANIFOLDS
     for kind in LOSSES
 ]
