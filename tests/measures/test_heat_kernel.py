@@ -257,7 +257,7 @@ SPECTRA = {
     "three-sphere": lambda: Sphere(3, 2.0),
     "plane rotations": lambda: SpecialOrthogonal(2),
     "rotations": lambda: SpecialOrthogonal(3),
-    "flat torus": lambda: flat_torus(1.0, 0.5),
+    "flat torus": lambda: flat_torus(2.0, 0.5),
 }
 
 
