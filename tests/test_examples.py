@@ -1,10 +1,14 @@
 """The examples run, at small sizes, and show what they say."""
 
 import importlib.util
+import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+
+from manifold_diffusion import measures
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -45,3 +49,20 @@ def test_which_sampler(tmp_path):
     slope = {name: np.log2(errors[0] / errors[1]) for name, (_, errors) in curves.items()}
     orders = {"DDIM": 1, "2M": 2, "Heun": 2, "Runge–Kutta 4": 4, "DDPM": 1, "DDPM, Hessian": 2}
     np.testing.assert_allclose([slope[name] / order for name, order in orders.items()], 1, atol=0.2)
+
+
+@pytest.mark.slow
+def test_neural_scores_on_the_globe(tmp_path, capsys):
+    """1500 events around one place, whose law has the negative log-likelihood 1 + log(2 pi / 20) = -.158: some training
+    comes near it from above, and the uniform law has 2.531.
+    """
+    law = measures.VonMisesFisher([0.6, 0.0, 0.8], 20.0)
+    x = np.asarray(measures.draw(law.sample, jax.random.key(0), 1500))
+    events = np.degrees(np.stack([np.arcsin(x[:, 2]), np.arctan2(x[:, 1], x[:, 0])], 1))
+    np.savetxt(tmp_path / "events.csv", events, delimiter=",", fmt="%.6f")
+    example, out = load("neural_scores_on_the_globe"), tmp_path / "learning.png"
+    found = example.main(str(tmp_path / "events.csv"), steps=600, out=str(out), rows=12, width=64, depth=2, waves=32)
+    assert out.stat().st_size > 10_000
+    assert -0.25 < found[0] < 0.15
+    mass, error = re.search(r"integrates to ([\d.]+) \+- ([\d.]+)", capsys.readouterr().out).groups()
+    assert abs(float(mass) - 1) < 4 * float(error) + 0.01

@@ -1,7 +1,7 @@
 """Measures on manifolds: densities with respect to volume, and exact sampling."""
 
 from manifold_diffusion.measures.density import Density, Normaliser, Uniform, jump, kink, normaliser
-from manifold_diffusion.measures.heat_kernel import HeatKernel, log_heat_kernel
+from manifold_diffusion.measures.heat_kernel import HeatKernel, log_heat_kernel, spectral_gap
 from manifold_diffusion.measures.kent import Kent
 from manifold_diffusion.measures.kernel_mixture import (
     Choice,
@@ -38,4 +38,5 @@ __all__ = [
     "log_heat_kernel",
     "normaliser",
     "short_time_heat_kernel",
+    "spectral_gap",
 ]

@@ -54,6 +54,16 @@ def log_heat_kernel(manifold: Manifold, x: Point, y: Point, time: float | int | 
     return _log_density(manifold, _laws(manifold, jnp.asarray(time, dtype=x.dtype)), x, y)
 
 
+def spectral_gap(manifold: Manifold) -> Scalar:
+    """lambda, the smallest positive eigenvalue of minus the Laplacian: a heat kernel is uniform up to the order of
+    exp(-lambda t / 2). 0 on flat space, where it never is.
+
+    k / R^2 on S^k of radius R, 1 on SO(3), whose functions are the even ones of its sphere (degree 2, 2 * 4 / 8), and
+    the smallest of the parts on products.
+    """
+    return jnp.min(jnp.stack([_part_gap(part) for part in parts_of(manifold)]))
+
+
 class _Flat(eqx.Module):
     """Flat space."""
 
@@ -111,6 +121,16 @@ def _part_law(part: Manifold, time: Scalar) -> _PartLaw:
     raise ValueError(
         f"no heat kernel in closed form on {type(part).__name__}; short_time_heat_kernel is for small times"
     )
+
+
+def _part_gap(part: Manifold) -> Scalar:
+    if isinstance(part, Euclidean):
+        return jnp.zeros(())
+    if isinstance(part, SpecialOrthogonal) and part.dim <= 3:
+        return jnp.asarray(0.5 if part.dim == 1 else 1.0)
+    if isinstance(part, Sphere):
+        return part.dim / part.radius**2
+    raise ValueError(f"the spectral gap of {type(part).__name__} is not known; give its value where it is asked for")
 
 
 def _log_density(manifold: Manifold, laws: tuple[_PartLaw, ...], x: Point, y: Point) -> Scalar:

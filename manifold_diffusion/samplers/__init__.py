@@ -20,6 +20,7 @@ from manifold_diffusion.samplers.divergence import (
 from manifold_diffusion.samplers.flow import dpm_solver_2s, exponential_euler, midpoint, runge_kutta_4
 from manifold_diffusion.samplers.in_charts import in_charts
 from manifold_diffusion.samplers.integrate import generate, integrate, predictor_corrector
+from manifold_diffusion.samplers.intrinsic_likelihood import IntrinsicLogDensity, TangentDivergence
 from manifold_diffusion.samplers.langevin import LangevinStep, annealed_langevin, e_folds, langevin, langevin_corrector
 from manifold_diffusion.samplers.likelihood import (
     FlowLikelihood,
@@ -48,12 +49,14 @@ __all__ = [
     "Field",
     "FlowLikelihood",
     "FlowLogDensity",
+    "IntrinsicLogDensity",
     "LangevinStep",
     "LogLikelihood",
     "ManifoldWalk",
     "RandomisedMidpoint",
     "Spectrum",
     "Step",
+    "TangentDivergence",
     "Transition",
     "VolumeLogDensity",
     "Weighted",

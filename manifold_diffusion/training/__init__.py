@@ -5,6 +5,7 @@ from manifold_diffusion.training.coarse import Projection, Reconstruction
 from manifold_diffusion.training.ensemble import Member, fit_ensemble
 from manifold_diffusion.training.fit import Trained, TrainingError, fit
 from manifold_diffusion.training.history import EarlyStopping, Seen, Stopping, Until, Watch
+from manifold_diffusion.training.intrinsic import IntrinsicDenoising, IntrinsicImplicit, walked
 from manifold_diffusion.training.loss import (
     BalancedWeight,
     Denoising,
@@ -39,6 +40,8 @@ __all__ = [
     "Denoising",
     "EarlyStopping",
     "Implicit",
+    "IntrinsicDenoising",
+    "IntrinsicImplicit",
     "LogNormal",
     "LogUniform",
     "Loss",
@@ -70,4 +73,5 @@ __all__ = [
     "load",
     "noised",
     "prune",
+    "walked",
 ]

@@ -10,6 +10,7 @@ from scipy import stats
 
 from manifold_diffusion import measures
 from manifold_diffusion.geometry import (
+    Ellipsoid,
     Euclidean,
     Product,
     SpecialOrthogonal,
@@ -248,3 +249,32 @@ def test_misuse_says_what_to_do():
         measures.HeatKernel(Sphere(60), np.eye(61)[0], 0.001)
     with pytest.raises(ValueError, match="one time"):
         jax.jit(lambda t: measures.log_heat_kernel(Sphere(4), jnp.eye(5)[0], jnp.eye(5)[1], t))(0.1)
+
+
+SPECTRA = {
+    "circle": lambda: Sphere(1, 1.5),
+    "sphere": lambda: Sphere(2),
+    "three-sphere": lambda: Sphere(3, 2.0),
+    "plane rotations": lambda: SpecialOrthogonal(2),
+    "rotations": lambda: SpecialOrthogonal(3),
+    "flat torus": lambda: flat_torus(2.0, 0.5),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if "torus" in n or "plane" in n else pytest.mark.slow) for n in SPECTRA]
+)
+def test_a_heat_kernel_nears_the_uniform_law_at_the_rate_of_the_spectral_gap(name, x64):
+    """vol h_t(x, x) - 1 is a sum of e^{-lambda t / 2}, of which the slowest is left at t = 16 / lambda."""
+    manifold = SPECTRA[name]()
+    x = manifold.project(1.0 + jnp.arange(manifold.ambient_dim))
+    gap = measures.spectral_gap(manifold)
+    times = jnp.array([16.0, 18.0]) / gap
+    logs = jax.jit(jax.vmap(lambda t: measures.log_heat_kernel(manifold, x, x, t)))(times) + jnp.log(manifold.volume())
+    first, second = np.log(np.expm1(logs))
+    np.testing.assert_allclose(second - first, -1, atol=1e-3)
+
+
+def test_the_gap_of_what_has_no_closed_form_is_refused():
+    with pytest.raises(ValueError, match="spectral gap of Ellipsoid is not known"):
+        measures.spectral_gap(Ellipsoid((1.0, 2.0, 3.0)))

@@ -9,6 +9,7 @@ from manifold_diffusion.scores.neural.coarse import (
     chart_autoencoder,
     implicit_network,
 )
+from manifold_diffusion.scores.neural.intrinsic import HeatFeatures, IntrinsicScore, intrinsic_score
 from manifold_diffusion.scores.neural.mlp import MLP, ResidualMLP
 from manifold_diffusion.scores.neural.network import Constant, Linear, Network, fourier_features, linear, trainable
 from manifold_diffusion.scores.neural.preconditioned import Preconditioned, preconditioned
@@ -21,6 +22,8 @@ __all__ = [
     "Decoder",
     "Encoder",
     "Equations",
+    "HeatFeatures",
+    "IntrinsicScore",
     "Linear",
     "Network",
     "Perceptron",
@@ -30,6 +33,7 @@ __all__ = [
     "chart_autoencoder",
     "fourier_features",
     "implicit_network",
+    "intrinsic_score",
     "linear",
     "preconditioned",
     "trainable",

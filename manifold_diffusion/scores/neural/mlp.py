@@ -19,23 +19,31 @@ class MLP(eqx.Module):
     """F(x, level) = W_out h_depth + b, h_0 = (x, fourier(level)), h_i = silu(W_i h_{i-1} + b_i).
 
     `width` units in each of `depth` hidden layers; W_out starts at 0, so that a preconditioned model starts at c_skip
-    x. ValueError where a size is not positive.
+    x. F is in R^outputs, by default where x is. ValueError where a size is not positive.
     """
 
     layers: tuple[Linear, ...]
     octaves: int = eqx.field(static=True)
 
     def __init__(
-        self, key: Key, dim: int, width: int = 128, depth: int = 3, *, live: int | None = None, octaves: int = 4
+        self,
+        key: Key,
+        dim: int,
+        width: int = 128,
+        depth: int = 3,
+        *,
+        live: int | None = None,
+        octaves: int = 4,
+        outputs: int | None = None,
     ):
-        live = _checked(dim, width, depth, live)
+        live, outputs = _checked(dim, width, depth, live), dim if outputs is None else outputs
         keys = jax.random.split(key, depth)
         first = linear(keys[0], dim + 2 * octaves, width, live=(dim + 2 * octaves, live))
         hidden = [linear(each, width, width, live=(live, live)) for each in keys[1:]]
-        self.layers = (first, *hidden, Linear(jnp.zeros((dim, width)), jnp.zeros(dim)))
+        self.layers = (first, *hidden, Linear(jnp.zeros((outputs, width)), jnp.zeros(outputs)))
         self.octaves = octaves
 
-    def __call__(self, x: Point, level: Scalar) -> Point:
+    def __call__(self, x: Point, level: Scalar) -> Float[Array, " o"]:
         h = jnp.concatenate([x, fourier_features(level, self.octaves)])
         for layer in self.layers[:-1]:
             h = jax.nn.silu(layer(h))
@@ -69,9 +77,17 @@ class ResidualMLP(eqx.Module):
     octaves: int = eqx.field(static=True)
 
     def __init__(
-        self, key: Key, dim: int, width: int = 128, depth: int = 4, *, live: int | None = None, octaves: int = 4
+        self,
+        key: Key,
+        dim: int,
+        width: int = 128,
+        depth: int = 4,
+        *,
+        live: int | None = None,
+        octaves: int = 4,
+        outputs: int | None = None,
     ):
-        live = _checked(dim, width, depth, live)
+        live, outputs = _checked(dim, width, depth, live), dim if outputs is None else outputs
         keys = jax.random.split(key, 2 * depth + 1)
         nothing = Linear(jnp.zeros((width, width)), jnp.zeros(width))
         self.first = linear(keys[0], dim, width, live=(dim, live))
@@ -84,10 +100,10 @@ class ResidualMLP(eqx.Module):
             )
             for a, b in zip(keys[1::2], keys[2::2], strict=True)
         )
-        self.last = Linear(jnp.zeros((dim, width)), jnp.zeros(dim))
+        self.last = Linear(jnp.zeros((outputs, width)), jnp.zeros(outputs))
         self.octaves = octaves
 
-    def __call__(self, x: Point, level: Scalar) -> Point:
+    def __call__(self, x: Point, level: Scalar) -> Float[Array, " o"]:
         e, h = fourier_features(level, self.octaves), self.first(x)
         for block in self.blocks:
             h = block(h, e)

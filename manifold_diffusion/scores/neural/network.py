@@ -6,7 +6,7 @@ Notation: a *network* F takes a point of unit size and a noise level on a scale 
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -20,9 +20,9 @@ Network: TypeAlias = Callable[[Point, Scalar], Point]
 
 
 class Constant(eqx.Module):
-    """An array that belongs to a model and is not trained."""
+    """What belongs to a model and is not trained: an array, or a module of arrays such as a manifold."""
 
-    value: Float[Array, "..."] = eqx.field(converter=jnp.asarray)
+    value: Any = eqx.field(converter=lambda value: value if isinstance(value, eqx.Module) else jnp.asarray(value))
 
 
 def trainable(model: PyTree) -> PyTree[bool]:
