@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,25 +36,36 @@ def digits() -> tuple[jax.Array, jax.Array, jax.Array]:
     """To learn from, to watch by, and to judge by, in an order that is always the same."""
     from sklearn.datasets import load_digits
 
-    points = load_digits().data.astype(np.float32)
+    points = load_digits(return_X_y=True)[0].astype(np.float32)
     order = np.random.default_rng(0).permutation(len(points))
     learned, watched, judged = np.split(points[order], [LEARNED, LEARNED + WATCHED])
     return jnp.asarray(learned), jnp.asarray(watched), jnp.asarray(judged)
 
 
 def build(name: str, data: jax.Array):
-    """The untrained model."""
-    return scores.preconditioned(MODELS[name](jax.random.key(0), data.shape[1]), data)
+    """The untrained model: the best denoiser of Gaussian data, and a network for what is left."""
+    return scores.gaussian_preconditioned(MODELS[name](jax.random.key(0), data.shape[1]), data)
 
 
-def recipe(data: jax.Array, rate: float, steps: int, median: float) -> training.Recipe:
+class Balanced(eqx.Module):
+    """Weights with which the error of the network counts alike at every noise level: 1 over what it is multiplied by,
+    squared.
+    """
+
+    deviation: jax.Array
+
+    def __call__(self, sigma):
+        return ((sigma**2 + self.deviation**2) / (sigma * self.deviation**2)) ** 2
+
+
+def recipe(data: jax.Array, rate: float, steps: int, median: float, weight: training.Weight) -> training.Recipe:
     """Denoising with the mean of what a noised point can have come from as its target: less variance, the same optimum.
 
     `median` is that of the noise levels, in deviations of the data per coordinate.
     """
     s = training.deviation(data)
     noise = training.LogNormal(median * s, 1.5)
-    loss = training.RaoBlackwellised(noise, training.BalancedWeight(s), scores.KernelScore(data).denoise)
+    loss = training.RaoBlackwellised(noise, weight, scores.KernelScore(data).denoise)
     return training.Recipe(loss, optax.adam(optax.cosine_decay_schedule(rate, steps, 0.02)))
 
 
@@ -71,7 +83,7 @@ def learn(name: str, steps: int, data: jax.Array, watched: jax.Array) -> trainin
         jax.random.key(2),
         build(name, data),
         data,
-        recipe(data, RATES[name], steps, 3.0),
+        recipe(data, RATES[name], steps, 3.0, Balanced(s)),
         steps,
         looks=12,
         watch=watch,
@@ -81,14 +93,17 @@ def learn(name: str, steps: int, data: jax.Array, watched: jax.Array) -> trainin
 
 
 def memorise(size: int, steps: int, folder: Path) -> training.Trained:
-    """Train a perceptron on the first `size` digits, and keep it: `build("mlp", data[:size])` takes its weights."""
+    """Train a perceptron on the first `size` digits, and keep it; `perceptron(data)` takes the weights that are kept."""
     data = digits()[0][:size]
     description = {"model": "mlp", "width": 256, "depth": 3, "data": f"the first {size} digits to learn from"}
+    plan = recipe(data, 2e-3, steps, 1.0, training.BalancedWeight(training.deviation(data)))
     keep = training.Checkpoints(folder, description)
-    plan = recipe(data, 2e-3, steps, 1.0)
-    return training.fit(
-        jax.random.key(3), build("mlp", data), data, plan, steps, looks=5, checkpoints=keep, on_look=say
-    )
+    return training.fit(jax.random.key(3), perceptron(data), data, plan, steps, looks=5, checkpoints=keep, on_look=say)
+
+
+def perceptron(data: jax.Array):
+    """The model that is to memorise, untrained."""
+    return scores.preconditioned(MODELS["mlp"](jax.random.key(0), data.shape[1]), data)
 
 
 def say(seen: training.Seen) -> None:
@@ -183,7 +198,7 @@ def main(model: str = "unet", steps: int = 4000, out: str = "digits", new: int =
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=sorted(MODELS), default="unet", help="the network (default unet)")
     parser.add_argument("--steps", type=int, default=4000, help="training steps at most (default 4000)")
     parser.add_argument("--out", default="digits", help="folder for the figures (default digits)")
