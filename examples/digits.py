@@ -93,7 +93,7 @@ def learn(name: str, steps: int, data: jax.Array, watched: jax.Array) -> trainin
 
 
 def memorise(size: int, steps: int, folder: Path) -> training.Trained:
-    """Train a perceptron on the first `size` digits, and keep it; `perceptron(data)` takes the weights that are kept."""
+    """Train a perceptron on the first `size` digits, and keep it; `perceptron(data)` takes what is kept."""
     data = digits()[0][:size]
     description = {"model": "mlp", "width": 256, "depth": 3, "data": f"the first {size} digits to learn from"}
     plan = recipe(data, 2e-3, steps, 1.0, training.BalancedWeight(training.deviation(data)))
