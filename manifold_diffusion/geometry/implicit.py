@@ -24,30 +24,30 @@ class Implicit(AbstractManifold):
     """
 
     level_set: LevelSet
-    radius: Scalar = eqx.field(converter=jnp.asarray)
+    radius: float = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     dim: int = eqx.field(static=True)
     ambient_dim: int = eqx.field(static=True)
 
-    def __init__(self, level_set: LevelSet, radius: float | Scalar, steps: int = 12):
-        self.level_set, self.steps = level_set, steps
-        self.radius = jnp.asarray(radius, dtype=float)
+    def __init__(self, level_set: LevelSet, radius: float | int, steps: int = 12):
+        self.level_set, self.radius, self.steps = level_set, float(radius), steps
         self.dim, self.ambient_dim = level_set.dim, level_set.ambient_dim
+        if not self.radius > 0 or steps < 1:
+            raise ValueError(f"the projection needs a positive radius and a step at least, got {radius} and {steps}")
+
+    def approach(self, y: Point, x: Point) -> tuple[Point, Float[Array, "c d"]]:
+        """A Gauss-Newton step from y for min |x - y| over {h = 0}, and A = Dh(y): to the nearest point to x of {h(y) +
+        A (. - y) = 0}, or as far that way as the radius goes.
+        """
+        value, A = self.level_set.expand(y)
+        move = (x - y) - _least_norm(A, value + dot(A, x - y))[1]
+        return y + _shortened(move, self.radius), A
 
     def descend(self, x: Point, steps: int) -> Point:
-        """`steps` Gauss-Newton steps for min |x - y| over {h = 0}: from y to the nearest point to x of {h(y) + A (. -
-        y) = 0}, A = Dh(y), or as far that way as the radius goes.
-
-        They contract by about |x - y| times the curvature, look at nothing but h and A, and can be differentiated in
-        the parameters of h: the projection to train with.
+        """`steps` steps of `approach` from x: they contract by about |x - y| times the curvature, look at nothing but h
+        and A, and can be differentiated in the parameters of h. The projection to train with.
         """
-
-        def step(y, _):
-            value, A = self.level_set.expand(y)
-            move = (x - y) - _least_norm(A, value + dot(A, x - y))[1]
-            return y + _shortened(move, self._radius(x)), None
-
-        return jax.lax.scan(step, vary_like(x), None, length=steps)[0]
+        return jax.lax.scan(lambda y, _: (self.approach(y, x)[0], None), vary_like(x), None, length=steps)[0]
 
     def certified(self, x: Point) -> Certified:
         """The projection of x with its certificate.
@@ -58,7 +58,7 @@ class Implicit(AbstractManifold):
         start: an exact penalty, because the multiplier of a nearest point has the length of its distance (derived;
         Nocedal and Wright, Numerical Optimization, sections 15.4 and 18.3).
         """
-        radius = self._radius(x)
+        radius = self.radius
         y = jax.lax.scan(lambda y, _: (self._restored(y, radius), None), vary_like(x), None, length=self.steps)[0]
         far = 2 * jnp.sqrt(jnp.sum((x - y) ** 2))
 
@@ -92,19 +92,16 @@ class Implicit(AbstractManifold):
     def chart(self, x: Point) -> LevelSetChart:
         return self.level_set.chart(x)
 
-    def _radius(self, x: Point) -> Scalar:
-        return self.radius.astype(x.dtype)
-
     def _residuals(self, y: Point, x: Point) -> tuple[Scalar, Scalar]:
         value, A = self.level_set.expand(y)
         gap, along = _least_norm(A, value)[1], self.tangent(y, x - y)
         return jnp.sqrt(jnp.sum(gap * gap)), jnp.sqrt(jnp.sum(along * along))
 
-    def _corrected(self, y: Point, radius: Scalar) -> Point:
+    def _corrected(self, y: Point, radius: float) -> Point:
         value, A = self.level_set.expand(y)
         return y - _shortened(_least_norm(A, value)[1], radius)
 
-    def _restored(self, y: Point, radius: Scalar) -> Point:
+    def _restored(self, y: Point, radius: float) -> Point:
         value, A = self.level_set.expand(y)
         move = _shortened(_least_norm(A, value)[1], radius)
         ends = jnp.stack([*(y - fraction * move for fraction in _FRACTIONS), y])
@@ -136,7 +133,7 @@ def _least_norm(A: Float[Array, "c d"], value: Float[Array, " c"]) -> tuple[Floa
     return multiplier, dot(multiplier, A)
 
 
-def _shortened(move: Point, radius: Scalar) -> Point:
+def _shortened(move: Point, radius: float) -> Point:
     size = jnp.sqrt(jnp.sum(move * move) + jnp.finfo(move.dtype).tiny)
     return move * jnp.minimum(1.0, radius / size)
 

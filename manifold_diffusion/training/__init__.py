@@ -1,6 +1,7 @@
 """Training score models: losses, one compiled loop, checkpoints, early stopping, ensembles."""
 
 from manifold_diffusion.training.checkpoint import CheckpointError, Checkpoints, describe, load
+from manifold_diffusion.training.coarse import Projection, Reconstruction
 from manifold_diffusion.training.ensemble import Member, fit_ensemble
 from manifold_diffusion.training.fit import Trained, TrainingError, fit
 from manifold_diffusion.training.history import EarlyStopping, Seen, Stopping, Until, Watch
@@ -42,8 +43,10 @@ __all__ = [
     "Loss",
     "Member",
     "Noise",
+    "Projection",
     "RaoBlackwellised",
     "Recipe",
+    "Reconstruction",
     "Seen",
     "Sliced",
     "State",

@@ -213,7 +213,7 @@ def _require_equal(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Pa
 
 
 def _shape(leaf) -> list[Any]:
-    return [list(np.shape(leaf)), str(np.result_type(leaf))]
+    return [list(np.shape(leaf)), str(jnp.asarray(leaf).dtype)]
 
 
 def _plain(seen: Seen) -> dict[str, Any]:

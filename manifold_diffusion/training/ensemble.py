@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from manifold_diffusion._types import Denoiser, Key, Points
+from manifold_diffusion._types import Denoiser, Key, Points, Queries
 from manifold_diffusion.training.fit import Trained, fit, look_steps, require_finite, require_trainable
 from manifold_diffusion.training.history import Seen, Stopping
 from manifold_diffusion.training.optimise import Recipe, advance, assemble, initialise
@@ -147,7 +147,7 @@ def _batched(members, padded, steps, looks, watch, stopping, on_look) -> list[Tr
     ]
 
 
-def _padded(data: Points, size: int) -> Points:
+def _padded(data: Points, size: int) -> Queries:
     return jnp.concatenate([data, jnp.zeros((size - len(data), data.shape[1]), data.dtype)])
 
 

@@ -1,5 +1,14 @@
 """Neural score models: networks, and what makes them denoisers."""
 
+from manifold_diffusion.scores.neural.coarse import (
+    CoarseModel,
+    Decoder,
+    Encoder,
+    Equations,
+    Perceptron,
+    chart_autoencoder,
+    implicit_network,
+)
 from manifold_diffusion.scores.neural.mlp import MLP, ResidualMLP
 from manifold_diffusion.scores.neural.network import Constant, Linear, Network, fourier_features, linear, trainable
 from manifold_diffusion.scores.neural.preconditioned import (
@@ -12,15 +21,22 @@ from manifold_diffusion.scores.neural.unet import UNet
 
 __all__ = [
     "MLP",
+    "CoarseModel",
     "Constant",
+    "Decoder",
+    "Encoder",
+    "Equations",
     "GaussianPreconditioned",
     "Linear",
     "Network",
+    "Perceptron",
     "Preconditioned",
     "ResidualMLP",
     "UNet",
+    "chart_autoencoder",
     "fourier_features",
     "gaussian_preconditioned",
+    "implicit_network",
     "linear",
     "preconditioned",
     "trainable",

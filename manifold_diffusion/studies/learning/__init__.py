@@ -1,0 +1,7 @@
+"""Group M: what trained networks learn first, what they learn last, and score models that cannot memorise."""
+
+from manifold_diffusion.studies.claim import Claim
+from manifold_diffusion.studies.learning.error_curves import M10
+from manifold_diffusion.studies.learning.training_times import M9
+
+CLAIMS: tuple[Claim, ...] = (M9, M10)

@@ -29,7 +29,7 @@ from manifold_diffusion.training import Seen
 
 SOURCE = "When Scores Learn Geometry, arXiv 2509.24912; the training times are measurements"
 _SURFACES = ("sphere", "ellipsoid")
-_NEAR, _SAMPLES, _FRESH = 0.03, 1024, 4096
+_NEAR, _SAMPLES, _FRESH = 0.03, 2048, 4096
 _ROWS, _MOST_STEPS, _WHOLE = 128, 150_000, 64
 _NULL = 3.0**-DIM
 
@@ -55,7 +55,7 @@ def crossing(history: Sequence[Seen], quantity: str, level: float, falling: bool
 
 
 def histories(key: Key, size: int, most: int, until: float) -> dict[str, tuple[Seen, ...]]:
-    """A network on `size` points of each surface, looked at until the memorised share reaches `until`."""
+    """A network on `size` points of each surface, looked at until it is on it and the memorised share is `until`."""
     manifolds = [surface(name) for name in _SURFACES]
     keys = [jax.random.split(jax.random.fold_in(key, i), 5) for i in range(len(manifolds))]
     data = [points(m, k[0], size) for m, k in zip(manifolds, keys, strict=True)]
@@ -65,15 +65,17 @@ def histories(key: Key, size: int, most: int, until: float) -> dict[str, tuple[S
 
     def watch(i, model, step):
         new = generated(model, data[i], keys[i][4], _SAMPLES)
+        distance, share = float(np.median(distances(manifolds[i], new))), memorised_share(np.asarray(data[i]), new)
         return {
-            "distance": float(np.median(distances(manifolds[i], new))),
-            "share": memorised_share(np.asarray(data[i]), new),
+            "distance": distance,
+            "share": share,
             "novelty": float(np.median(nearest(np.asarray(data[i]), new, 1)[0]) / scales[i]),
+            "seen": float(share >= until and distance <= _NEAR),
         }
 
     # One number of padded rows, so that the networks of all sizes share one program.
     trained = training.fit_ensemble(
-        members, most, looks=looks(most), watch=watch, stopping=training.Until("share", until), rows=_ROWS
+        members, most, looks=looks(most), watch=watch, stopping=training.Until("seen", 1.0), rows=_ROWS
     )
     return {name: each.history for name, each in zip(_SURFACES, trained, strict=True)}
 
