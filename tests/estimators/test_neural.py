@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from manifold_diffusion import estimators, measures, scores, training
+from manifold_diffusion import estimators, measures, training
 from tests.catalogue import make_trained
 
 
@@ -21,17 +21,6 @@ def test_training_brings_samples_to_the_manifold(key):
     assert np.abs(np.linalg.norm(sample, axis=1) - 1).mean() < 0.15
     shares = np.histogram(np.arctan2(*sample.T), bins=6, range=(-np.pi, np.pi))[0] / 256
     assert np.all((shares > 1 / 18) & (shares < 1 / 2))
-
-
-def test_the_exact_denoiser_of_data_gives_back_the_data(key):
-    """`neural_diffusion` of a denoiser from outside: with the kernel score's, each sample is a datum."""
-    angles = 2 * jnp.pi * jnp.arange(20) / 20
-    data = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=-1)
-    sampler = estimators.neural_diffusion(scores.KernelScore(data).denoise, steps=32)(key, data)
-    sample = measures.draw(sampler, key, 64)
-    nearest = jnp.min(jnp.linalg.norm(sample[:, None] - data[None], axis=-1), axis=1)
-    # At the last level, s / 100, the kernel gives other data than the nearest weights below exp(-50).
-    assert jnp.max(nearest) < 1e-5
 
 
 def test_it_ends_where_it_is_told(key):
