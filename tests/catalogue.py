@@ -10,8 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from manifold_diffusion import estimators, geometry, measures, processes, samplers, scores
+from manifold_diffusion import estimators, geometry, measures, processes, samplers, scores, training
 from tests import catalogue_groups, catalogue_shapes, oracles
 
 
@@ -562,13 +563,22 @@ class EstimatorEntry:
     slow: bool = False
 
 
+# One object, so that trainings share a program.
+OPTIMISER = optax.adam(5e-3)
+
+
 def make_trained():
     """A network so small, trained for so short a time, that it can only just be called trained."""
 
     def model(key, data):
-        return scores.neural.preconditioned(scores.neural.MLP(key, 2, 32, 2), data)
+        return scores.preconditioned(scores.MLP(key, 2, 32, 2), data)
 
-    return estimators.train_diffusion(model, training_steps=400, steps=24)
+    def recipe(data):
+        s = training.deviation(data)
+        loss = training.Denoising(training.LogNormal(0.6 * s, 1.2), training.BalancedWeight(s))
+        return training.Recipe(loss, OPTIMISER, decay=0.98)
+
+    return estimators.train_diffusion(model, recipe, 600, steps=24)
 
 
 def normal_only_memoriser(key, data):
@@ -581,7 +591,7 @@ ESTIMATORS = {
     "early-stopped": EstimatorEntry(lambda: estimators.early_stopped_diffusion(steps=24), 0.2),
     "inertial": EstimatorEntry(lambda: estimators.inertial_diffusion(1, steps=24), 0.2),
     "coarse": EstimatorEntry(lambda: estimators.coarse_diffusion(1, 3, steps=24), 2e-4),
-    "trained": EstimatorEntry(make_trained, 0.2),
+    "trained": EstimatorEntry(make_trained, 0.2, slow=True),
     "normal-only": EstimatorEntry(lambda: normal_only_memoriser, 0.01, slow=True),
     "uniform": EstimatorEntry(lambda: estimators.uniform_on_manifold(1, 3), 2e-4, slow=True),
 }

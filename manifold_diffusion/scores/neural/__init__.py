@@ -12,7 +12,12 @@ from manifold_diffusion.scores.neural.coarse import (
 from manifold_diffusion.scores.neural.intrinsic import HeatFeatures, IntrinsicScore, intrinsic_score
 from manifold_diffusion.scores.neural.mlp import MLP, ResidualMLP
 from manifold_diffusion.scores.neural.network import Constant, Linear, Network, fourier_features, linear, trainable
-from manifold_diffusion.scores.neural.preconditioned import Preconditioned, preconditioned
+from manifold_diffusion.scores.neural.preconditioned import (
+    GaussianPreconditioned,
+    Preconditioned,
+    gaussian_preconditioned,
+    preconditioned,
+)
 from manifold_diffusion.scores.neural.unet import UNet
 
 __all__ = [
@@ -22,6 +27,7 @@ __all__ = [
     "Decoder",
     "Encoder",
     "Equations",
+    "GaussianPreconditioned",
     "HeatFeatures",
     "IntrinsicScore",
     "Linear",
@@ -32,6 +38,7 @@ __all__ = [
     "UNet",
     "chart_autoencoder",
     "fourier_features",
+    "gaussian_preconditioned",
     "implicit_network",
     "intrinsic_score",
     "linear",
