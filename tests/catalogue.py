@@ -710,6 +710,14 @@ OTHERS = {
         "uniform_grid",
     },
     "scores": {
+        # Networks, and denoisers made of them, which tests/scores/neural is about.
+        "GaussianPreconditioned",
+        "MLP",
+        "Preconditioned",
+        "ResidualMLP",
+        "UNet",
+        "gaussian_preconditioned",
+        "preconditioned",
         "Bounded",
         "Estimated",
         "HeatKernelScore",

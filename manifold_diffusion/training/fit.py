@@ -91,6 +91,7 @@ def look_steps(steps: int, looks: int | Sequence[int]) -> list[int]:
 
 
 def require_trainable(data: Points, size: int) -> None:
+    """ValueError unless `size` is a number of rows, TrainingError where one of them is not finite."""
     if not 1 <= size <= len(data):
         raise ValueError(f"size must be between 1 and the {len(data)} rows of the data, got {size}")
     bad = np.flatnonzero(~np.isfinite(np.asarray(data[:size])).all(axis=1))
@@ -99,6 +100,7 @@ def require_trainable(data: Points, size: int) -> None:
 
 
 def require_finite(chunk, before: int) -> None:
+    """TrainingError where the loss of some step of the chunk was not finite."""
     if int(chunk.bad_step) >= 0:
         raise TrainingError(
             f"the loss is not finite at step {int(chunk.bad_step)}; lower the learning rate or clip the gradient "

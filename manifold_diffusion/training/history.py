@@ -27,8 +27,13 @@ Watch: TypeAlias = Callable[[Denoiser, int], Mapping[str, float]]
 class Stopping(Protocol):
     """When to end, and which look is the best so far."""
 
-    def best(self, history: History) -> int | None: ...
-    def is_over(self, history: History) -> bool: ...
+    def best(self, history: History) -> int | None:
+        """The position of the best look; None if there is none."""
+        ...
+
+    def is_over(self, history: History) -> bool:
+        """Whether training should end now."""
+        ...
 
 
 class Until(eqx.Module):
