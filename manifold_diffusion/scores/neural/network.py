@@ -26,8 +26,8 @@ class Constant(eqx.Module):
 
 
 def trainable(model: PyTree) -> PyTree[bool]:
-    """True for the floating-point arrays of a model, False for all else and for what is in a `Constant`; the filter of
-    `eqx.partition`.
+    """True for the floating-point jax arrays of a model, False for all else (numpy arrays too) and for what is in a
+    `Constant`; the filter of `eqx.partition`.
     """
     return jax.tree.map(lambda leaf: not _is_constant(leaf) and eqx.is_inexact_array(leaf), model, is_leaf=_is_constant)
 

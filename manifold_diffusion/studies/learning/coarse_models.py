@@ -1,8 +1,9 @@
 """M11: models whose denoiser is a projection, on what a decoder draws or where equations vanish, do not memorise.
 
 Their samples are data plus noise of 1.5 median spacings, projected: the law in which the kernel score leaves a sample
-at that level, and where the flow of the projection score ends from there. The plain network is stopped at the look at
-which its samples are nearest to the manifold, which only an oracle can do, among those that are as new as is asked.
+at that level, and where the flow of the projection score ends from there. The plain network is stopped at the look,
+and its flow at the noise level, at which its samples are nearest to the manifold, which only an oracle can do, among
+those that are as new as is asked.
 """
 
 from functools import partial
@@ -32,6 +33,8 @@ _STEPS = {_PLAIN: 8000, _CHART: 40_000, _ZEROS: 10_000}
 _RATE, _NEW = 2e-3, 0.75
 _OPTIMISERS = {each: optax.adam(optax.cosine_decay_schedule(_RATE, _STEPS[each])) for each in (_CHART, _ZEROS)}
 _SAMPLES, _LOOKED_AT, _FRESH = 2000, 1024, 4096
+_ENDS = (0.002, 0.02, 0.05, 0.1, 0.2)
+"""Noise levels at which a plain network is left for its denoiser: it is nearest to the manifold at some of them."""
 
 
 def untrained(kind: str, key: Key, data: Points) -> tuple[CoarseModel, training.Recipe]:
@@ -84,21 +87,24 @@ def _ensemble(key: Key, data: list[Points], make, steps: int, **options) -> list
 
 
 def _plain(key: Key, data: list[Points]) -> list[float]:
-    """The least median distance of the samples of a plain network, over the looks at which they are new."""
+    """The least median distance of the samples of a plain network, over the looks and endings at which they are new."""
     fresh = [np.asarray(drawn(name, key, _FRESH)) for name in _SURFACES]
     scales = [np.median(nearest(np.asarray(d), f, 1)[0]) for d, f in zip(data, fresh, strict=True)]
 
-    def watch(i, model, step):
-        new = generated(model, data[i], key, _LOOKED_AT)
+    def ended(i, model, end):
+        new = generated(model, data[i], key, _LOOKED_AT, end)
         is_new = np.median(nearest(np.asarray(data[i]), new, 1)[0]) >= _NEW * scales[i]
-        return {"distance": float(np.median(distances(surface(_SURFACES[i]), new))) if is_new else float("nan")}
+        return float(np.median(distances(surface(_SURFACES[i]), new))) if is_new else float("inf")
+
+    def watch(i, model, step):
+        return {"distance": min(ended(i, model, end) for end in _ENDS)}
 
     def make(start, each):
         return network(start, each), recipe(each)
 
     steps = _STEPS[_PLAIN]
     trained = _ensemble(key, data, make, steps, looks=looks(steps, 1000, 1.2), watch=watch)
-    return [float(np.nanmin([seen.values["distance"] for seen in each.history])) for each in trained]
+    return [min(seen.values["distance"] for seen in each.history) for each in trained]
 
 
 def _measure(key: Key, size: Number, *, kind: str):

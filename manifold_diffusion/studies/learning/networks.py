@@ -13,7 +13,7 @@ import optax
 
 from manifold_diffusion import training
 from manifold_diffusion._neighbours import nearest
-from manifold_diffusion._types import Denoiser, Key, Points
+from manifold_diffusion._types import Denoiser, Key, Points, Scalar
 from manifold_diffusion.estimators import GaussianPrior, gaussian_prior
 from manifold_diffusion.geometry import Ellipsoid, Embedded, Sphere
 from manifold_diffusion.measures import draw
@@ -26,7 +26,7 @@ DIM, AMBIENT = 2, 6
 ADAM = optax.adam(1e-3)
 """One object for all, because programs are compiled anew for another."""
 
-_SIGMA_MIN, _SIGMA_MAX, _STEPS = 0.002, 40.0, 32
+_SIGMA_MAX, _STEPS = 40.0, 32
 
 
 def surface(name: str) -> Embedded:
@@ -53,15 +53,18 @@ def network(key: Key, data: Points, width: int = 128, depth: int = 3) -> Precond
     return preconditioned(MLP(key, data.shape[1], width, depth), data)
 
 
-def generated(model: Denoiser, data: Points, key: Key, size: int) -> np.ndarray:
-    """Points of the probability flow of the model, by DPM-Solver++(2M) from a noise level of 40 to .002 and on to 0."""
-    return np.asarray(_generated(model, gaussian_prior(data, jnp.float32(_SIGMA_MAX)), key, size))
+def generated(model: Denoiser, data: Points, key: Key, size: int, end: float = 0.002) -> np.ndarray:
+    """Points of the probability flow of the model, by DPM-Solver++(2M) from a noise level of 40 to `end`, and the
+    denoiser there.
+    """
+    prior = gaussian_prior(data, jnp.float32(_SIGMA_MAX))
+    return np.asarray(_generated(model, prior, jnp.float32(end), key, size))
 
 
 @partial(jax.jit, static_argnames="size")
-def _generated(model: Denoiser, prior: GaussianPrior, key: Key, size: int) -> Points:
+def _generated(model: Denoiser, prior: GaussianPrior, end: Scalar, key: Key, size: int) -> Points:
     noising = VarianceExploding(jnp.float32(_SIGMA_MAX))
-    ts = karras_grid(noising, _SIGMA_MIN, _STEPS)
+    ts = karras_grid(noising, end, _STEPS)
     flow = reverse(noising, from_denoiser(model), eta=0.0)
     sampler = generate(prior, DPMSolver2M(), flow, ts)
     return jax.vmap(lambda i: sampler(jax.random.fold_in(key, i)))(jnp.arange(size))
