@@ -10,8 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from manifold_diffusion import estimators, geometry, measures, processes, samplers, scores
+from manifold_diffusion import estimators, geometry, measures, processes, samplers, scores, training
 from tests import catalogue_groups, catalogue_shapes, oracles
 
 
@@ -355,6 +356,22 @@ LEVEL_CURVE = by_equations(
     SADDLE, lambda x: jnp.stack([x[0] ** 2 + x[1] ** 2 - 1, x[2] - (x[0] ** 2 - x[1] ** 2) / 2]), 3
 )
 
+DECODED = dataclasses.replace(
+    ELLIPSOID,
+    # The encoder is crude on purpose: it forgets that the axes differ, and turns.
+    make=lambda: geometry.Decoded(
+        geometry.Sphere(2),
+        lambda x: x + 0.2 * jnp.roll(x, 1),
+        lambda z: z * jnp.asarray(AXES[2], z.dtype),
+    ),
+    draw=lambda _, keys: ELLIPSOID.draw(ELLIPSOID.make(), keys),
+    slow=True,
+    uniform_parameters=(),
+    far=False,
+    has_reach=False,
+)
+IMPLICIT = dataclasses.replace(LEVEL_SET, make=lambda: geometry.Implicit(LEVEL_SET.make(), 0.5), slow=True)
+
 MANIFOLDS = {
     "circle": CIRCLE,
     "sphere": SPHERE,
@@ -373,6 +390,8 @@ MANIFOLDS = {
     "parametrised torus": PARAMETRISED_TORUS,
     "ellipsoid by an equation": LEVEL_SET,
     "curve by two equations": LEVEL_CURVE,
+    "ellipsoid from a decoder": DECODED,
+    "ellipsoid by an equation, with bounded steps": IMPLICIT,
     "atlas of an ellipse": estimated(ELLIPSE, 600, 3, tolerance=1e-4, chart_radius=0.05),
     "atlas of a torus": estimated(TORUS, 4000, 3, tolerance=1e-3, chart_radius=0.05),
 }
@@ -544,11 +563,36 @@ class EstimatorEntry:
     slow: bool = False
 
 
+# One object, so that trainings share a program.
+OPTIMISER = optax.adam(5e-3)
+
+
+def make_trained():
+    """A network so small, trained for so short a time, that it can only just be called trained."""
+
+    def model(key, data):
+        return scores.preconditioned(scores.MLP(key, 2, 32, 2), data)
+
+    def recipe(data):
+        s = training.deviation(data)
+        loss = training.Denoising(training.LogNormal(0.6 * s, 1.2), training.BalancedWeight(s))
+        return training.Recipe(loss, OPTIMISER, decay=0.98)
+
+    return estimators.train_diffusion(model, recipe, 600, steps=24)
+
+
+def normal_only_memoriser(key, data):
+    """Of a model that has memorised: the score of the data."""
+    return estimators.normal_only_diffusion(scores.KernelScore(data), 1, steps=16, normal_steps=6)(key, data)
+
+
 ESTIMATORS = {
     "memorising": EstimatorEntry(lambda: estimators.memorising_diffusion(steps=24), 1e-5),
     "early-stopped": EstimatorEntry(lambda: estimators.early_stopped_diffusion(steps=24), 0.2),
     "inertial": EstimatorEntry(lambda: estimators.inertial_diffusion(1, steps=24), 0.2),
     "coarse": EstimatorEntry(lambda: estimators.coarse_diffusion(1, 3, steps=24), 2e-4),
+    "trained": EstimatorEntry(make_trained, 0.2, slow=True),
+    "normal-only": EstimatorEntry(lambda: normal_only_memoriser, 0.01, slow=True),
     "uniform": EstimatorEntry(lambda: estimators.uniform_on_manifold(1, 3), 2e-4, slow=True),
 }
 
@@ -701,6 +745,7 @@ OTHERS = {
         "LangevinStep",
         "LogLikelihood",
         "ManifoldWalk",
+        "Spectrum",
         "Step",
         "TangentDivergence",
         "Transition",
@@ -722,7 +767,9 @@ OTHERS = {
         "integrate",
         "langevin",
         "langevin_corrector",
+        "leading_spectrum",
         "manifold_walk",
+        "normal_only",
         "on_manifold",
         "posterior",
         "predictor_corrector",
@@ -731,9 +778,14 @@ OTHERS = {
     "estimators": {
         "GaussianPrior",
         "Mixing",
+        "NormalOnlySampler",
         "Prior",
         "UniformSampler",
         "gaussian_prior",
+        # Its model is made for one cloud of points: tested through "trained".
+        "neural_diffusion",
+        "median_spacing",
+        "normal_only_diffusion",
         "reverse_diffusion",
         "switching_noise_level",
     },

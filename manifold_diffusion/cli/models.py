@@ -1,6 +1,6 @@
 """Models by their description: what `train` builds, a checkpoint says, and `generate` builds again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -8,14 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from manifold_diffusion import estimators, scores, training
+from manifold_diffusion import estimators, geometry, scores, training
 from manifold_diffusion._types import Denoiser, Points, Sampler
 from manifold_diffusion.cli.console import InputError
+from manifold_diffusion.scores import neural
 
 SIGMA_MIN = 0.004
 """The noise level at which sampling ends, in deviations of the data per coordinate (arXiv 2206.00364 ends at .002 for
 deviations of .5)."""
+COARSE = ("chart", "implicit")
+"""Models that are coarse by construction."""
+
 _STEPS = 128
+_LARGEST_GRADIENT = 10.0
 
 
 def describe(options, rows: np.ndarray, fingerprint: str, centre: np.ndarray, scale: float) -> dict[str, Any]:
@@ -39,7 +44,7 @@ def describe(options, rows: np.ndarray, fingerprint: str, centre: np.ndarray, sc
     }
     if options.model == "unet":
         found["image"] = list(image_shape(options, rows.shape[1]))
-    if options.model in ("chart", "implicit"):
+    if options.model in COARSE:
         found |= {"dim": options.dim, "latent": options.latent}
     return found
 
@@ -66,20 +71,57 @@ def build(description: Mapping[str, Any]) -> Denoiser:
     """The untrained model of standardised points; it depends on the description alone."""
     key = jax.random.fold_in(jax.random.key(description["seed"]), 1)
     d, width, depth = description["ambient_dim"], description["width"], description["depth"]
-    if description["model"] == "mlp":
-        return scores.Preconditioned(scores.MLP(key, d, width, depth), 0.0, deviation(description))
-    raise InputError(f"the checkpoint holds a model {description['model']!r}, which this release does not know")
+    unit = _unit_data(d)
+    makers = {
+        "mlp": lambda: neural.preconditioned(neural.MLP(key, d, width, depth), unit),
+        "unet": lambda: neural.preconditioned(neural.UNet(key, tuple(description["image"]), width, depth), unit),
+        "chart": lambda: neural.chart_autoencoder(key, _latent(description), unit, width, depth),
+        "implicit": lambda: neural.implicit_network(key, description["dim"], unit, width, depth),
+    }
+    if description["model"] not in makers:
+        raise InputError(f"the checkpoint holds a model {description['model']!r}, which this release does not know")
+    try:
+        return makers[description["model"]]()
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def recipe(description: Mapping[str, Any]) -> training.Recipe:
     """How the model is trained."""
     s = jnp.float32(deviation(description))
-    optimiser = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(description["learning_rate"]))
-    loss = training.Denoising(training.LogNormal(0.6 * s, jnp.float32(1.2)), training.BalancedWeight(s))
+    optimiser = optax.chain(optax.clip_by_global_norm(_LARGEST_GRADIENT), optax.adam(description["learning_rate"]))
+    near = training.LogUniform(0.05 * s, 0.6 * s)
+    losses: dict[str, Callable[[], Any]] = {
+        "chart": lambda: training.Reconstruction(near),
+        "implicit": lambda: training.Projection(near, clean=2000.0, upright=0.3),
+    }
+    plain = lambda: training.Denoising(training.LogNormal(0.6 * s, jnp.float32(1.2)), training.BalancedWeight(s))  # noqa: E731
+    loss = losses.get(description["model"], plain)()
     return training.Recipe(loss, optimiser, description["batch"], description["decay"])
 
 
 def sampler(model: Denoiser, data: Points, description: Mapping[str, Any]) -> Sampler:
-    """The reverse diffusion of the model."""
+    """The reverse diffusion of the model. Models that are coarse by construction know no density: above half the
+    distance to the ceil(log n)-th neighbour the score is that of the noised data, as in `estimators.coarse_diffusion`.
+    """
     level = SIGMA_MIN * deviation(description)
-    return estimators.reverse_diffusion(data, scores.from_denoiser(model), level, steps=_STEPS, final_zero=True)
+    score = scores.from_denoiser(model)
+    if description["model"] in COARSE:
+        score = scores.switch(score, scores.KernelScore(data), estimators.switching_noise_level(data, 0.5))
+    return estimators.reverse_diffusion(data, score, level, steps=_STEPS, final_zero=True)
+
+
+def _unit_data(ambient_dim: int) -> Points:
+    """Two points with the centre and the deviation of standardised data."""
+    one = jnp.full((ambient_dim,), ambient_dim**-0.5, jnp.float32)
+    return jnp.stack([one, -one])
+
+
+def _latent(description: Mapping[str, Any]) -> geometry.AbstractManifold:
+    dim = description["dim"]
+    latents = {
+        "sphere": geometry.Sphere,
+        "torus": lambda k: geometry.flat_torus(*k * [1.0]),
+        "plane": geometry.Euclidean,
+    }
+    return latents[description["latent"]](dim)

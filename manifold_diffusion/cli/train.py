@@ -60,14 +60,18 @@ def run(options: argparse.Namespace, console: Console) -> int:
     data = jnp.asarray(split.train, jnp.float32)
     model, recipe = models.build(description), models.recipe(description)
     watch = _watch(options, split, data, description, jax.random.fold_in(key, 2), console)
-    console.line("  ".join(name.rjust(width) for name, width in _COLUMNS.items()))
 
     def look(model, step):
         values, new = watch.look(model)
         write_samples(folder, step, new * split.scale + split.centre)
         return _in_units(values, split.scale)
 
+    shown = []
+
     def show(seen):
+        if not shown:
+            console.line("  ".join(name.rjust(width) for name, width in _COLUMNS.items()))
+        shown.append(seen)
         console.line(_row(seen))
         console.progress(seen.step, options.steps, "training")
 

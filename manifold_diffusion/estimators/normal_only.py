@@ -1,5 +1,6 @@
 """New points from a model that has memorised its data, without training it again: claim M12."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from manifold_diffusion._neighbours import self_nearest
-from manifold_diffusion._types import Estimator, Key, Point, Points, Sampler, Scalar, Score
+from manifold_diffusion._types import Key, Point, Points, Sampler, Scalar, Score
 from manifold_diffusion.estimators.estimator import Prior, gaussian_prior, reverse_diffusion
 from manifold_diffusion.samplers import normal_only
 from manifold_diffusion.scores import KernelScore
@@ -45,7 +46,7 @@ def normal_only_diffusion(
     steps: int = 40,
     normal_steps: int = 16,
     prior: Prior = gaussian_prior,
-) -> Estimator:
+) -> Callable[[Key, Points], NormalOnlySampler]:
     """The estimator that follows a given score down to sigma_0, and only its part across the manifold from there on.
 
     The score, of any origin, is that of a model of the data, trained until it returns them or not; nothing is trained.
@@ -60,7 +61,7 @@ def normal_only_diffusion(
     curvature kappa if the score returns the data, and less if it knows the manifold better than them (derived).
     """
 
-    def estimate(key: Key, data: Points) -> Sampler:
+    def estimate(key: Key, data: Points) -> NormalOnlySampler:
         del key
         points = jnp.asarray(data, dtype=jnp.result_type(data, jnp.float32))
         spacing = median_spacing(points)

@@ -1,8 +1,9 @@
 """What a model has learned while it is still learning: the numbers that a training is watched by.
 
-On held-out points x, at the noise level sigma of the spacing of the data, the error e = D(x + sigma z) - x splits into
-its part along the manifold and its part across it. A network that begins to memorise goes on getting better across and
-gets worse along (claim M10): the ratio of the two is a signal that needs neither samples nor the truth.
+At points y = x + sigma z, x held out, at a noise level sigma below the reach the best denoiser is the projection Pi(y)
+up to O(sigma^2). So e = D(y) - Pi(y) is the error of a model, and splits into its part along the manifold and its part
+across it. A network that begins to memorise moves to the data, and gets worse along (claim M10): the ratio of the two
+is a signal that needs neither samples nor the density.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from manifold_diffusion._neighbours import self_nearest
-from manifold_diffusion._types import Denoiser, Key, Points, Sampler, Scalar
+from manifold_diffusion._types import Denoiser, Key, Points, Queries, Sampler, Scalar
 from manifold_diffusion.evaluation.novelty import novelty
 from manifold_diffusion.evaluation.score_dimension import denoising_dimension
 from manifold_diffusion.evaluation.support import distances_to
@@ -27,9 +28,9 @@ _LEVELS, _PROBED = 16, 256
 
 
 class ErrorParts(NamedTuple):
-    """Root mean squares of the error of a denoiser along and across a manifold, each per dimension of its own, in units
-    of the noise level: E|P_T e|^2 / k and E|P_N e|^2 / (d - k), over sigma^2. The best denoiser of a smooth law has
-    about (1, 0).
+    """Root mean squares of e = D(y) - Pi(y) along and across a manifold, each per dimension of its own, in units of the
+    noise level: those of E|P_T e|^2 / (k sigma^2) and E|P_N e|^2 / ((d - k) sigma^2). The best denoiser of a smooth law
+    has both O(sigma).
     """
 
     tangential: Scalar
@@ -40,13 +41,15 @@ class ErrorParts(NamedTuple):
 def error_parts(
     model: Denoiser, manifold: AbstractManifold, points: Points, sigma: Scalar | float, key: Key
 ) -> ErrorParts:
-    """`ErrorParts` of D(x + sigma z) - x, over points x on or near the manifold that the model was not trained on."""
+    """`ErrorParts` at y = x + sigma z, over points x on or near the manifold that the model was not trained on."""
     sigma = jnp.asarray(sigma, points.dtype)
 
     def one(i, x):
         z = jax.random.normal(jax.random.fold_in(key, i), x.shape, x.dtype)
-        error = (model(x + sigma * z, sigma) - x) / sigma
-        along = manifold.tangent(manifold.project(x), error)
+        y = x + sigma * z
+        foot = manifold.project(y)
+        error = (model(y, sigma) - foot) / sigma
+        along = manifold.tangent(foot, error)
         return jnp.sum(along * along), jnp.sum((error - along) ** 2)
 
     along, across = jax.vmap(one)(jnp.arange(len(points)), points)
@@ -88,7 +91,7 @@ class LearningWatch(eqx.Module):
     """
 
     data: Points
-    held_out: Points
+    held_out: Queries
     sampler: Callable[[Denoiser], Sampler]
     key: Key
     manifold: AbstractManifold | None = None
@@ -116,7 +119,7 @@ class LearningWatch(eqx.Module):
             parts = error_parts(model, self.manifold, self._probed, low, noise)
             found["distance"] = float(np.median(distances_to(self.manifold, finite))) if len(finite) else float("nan")
             found |= {"tangential": float(parts.tangential), "normal": float(parts.normal)}
-            found["ratio"] = found["tangential"] / found["normal"]
+            found["ratio"] = found["tangential"] / max(found["normal"], float(np.finfo(np.float32).tiny))
         return found, new
 
     @property
@@ -125,7 +128,7 @@ class LearningWatch(eqx.Module):
         return float(np.median(self_nearest(np.unique(np.asarray(self.data), axis=0), 1)[0]))
 
     @property
-    def _probed(self) -> Points:
+    def _probed(self) -> Float[Array, "_ d"]:
         return self.held_out[:_PROBED]
 
 

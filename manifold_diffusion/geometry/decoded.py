@@ -1,6 +1,7 @@
 """Manifolds that a decoder draws: the image of a latent manifold, with an encoder that says where to look."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -17,6 +18,9 @@ from manifold_diffusion.geometry.manifold import (
     nearest_coordinates,
     tangent_frame,
 )
+
+Code: TypeAlias = Float[Array, " l"]
+"""A point of the latent manifold, in its own space."""
 
 _ROUNDS, _STEPS = 3, 5
 _ORDERS = {1: 512, 2: 64}
@@ -48,8 +52,8 @@ class Decoded(AbstractManifold):
     """
 
     latent: AbstractManifold
-    encode: Callable[[Point], Point]
-    decode: Callable[[Point], Point]
+    encode: Callable[[Point], Code]
+    decode: Callable[[Code], Point]
     radius: float = eqx.field(static=True)
     dim: int = eqx.field(static=True)
     ambient_dim: int = eqx.field(static=True)
@@ -57,8 +61,8 @@ class Decoded(AbstractManifold):
     def __init__(
         self,
         latent: AbstractManifold,
-        encode: Callable[[Point], Point],
-        decode: Callable[[Point], Point],
+        encode: Callable[[Point], Code],
+        decode: Callable[[Code], Point],
         radius: float | int = 1.0,
     ):
         self.latent, self.encode, self.decode = latent, as_module(encode), as_module(decode)
@@ -74,7 +78,7 @@ class Decoded(AbstractManifold):
             raise ValueError(f"the radius of a round of the search must be positive, got {radius}")
         self.ambient_dim = made.shape[0]
 
-    def guess(self, x: Point) -> Point:
+    def guess(self, x: Point) -> Code:
         """E(x), on the latent manifold."""
         return self.latent.project(self.encode(x))
 
@@ -82,7 +86,7 @@ class Decoded(AbstractManifold):
         """G(E(x)): the first guess at the projection, and what an autoencoder returns."""
         return self.decode(self.guess(x))
 
-    def code(self, x: Point) -> Point:
+    def code(self, x: Point) -> Code:
         """argmin over z in L of |G(z) - x|^2, near E(x): `nearest_coordinates` in a chart around the last guess."""
 
         def round_of_search(z, _):
@@ -117,10 +121,11 @@ class Decoded(AbstractManifold):
 
 
 @eqx.filter_jit
-def _decoded_nodes(manifold: Decoded, codes: Points) -> tuple[Points, Float[Array, " n"]]:
+def _decoded_nodes(manifold: Decoded, codes: Float[Array, "n l"]) -> tuple[Points, Float[Array, " n"]]:
     def look(z):
         inner = manifold.latent.chart(z)
         u = inner.coordinates(z)
         return manifold.decode(z), jnp.exp(log_volume(DecodedChart(manifold, inner), u) - log_volume(inner, u))
 
-    return chunked_map(look, codes, max(64, 2**20 // manifold.ambient_dim))
+    points, stretch = chunked_map(look, codes, max(64, 2**20 // manifold.ambient_dim))
+    return points, stretch

@@ -11,7 +11,6 @@ from manifold_diffusion._types import Point, Scalar
 from manifold_diffusion.geometry.level_set import Certified, LevelSet, LevelSetChart
 from manifold_diffusion.geometry.manifold import AbstractManifold
 
-_FRACTIONS = (1.0, 0.5, 0.25, 0.0625)
 _POLISH = 2
 
 
@@ -24,30 +23,30 @@ class Implicit(AbstractManifold):
     """
 
     level_set: LevelSet
-    radius: Scalar = eqx.field(converter=jnp.asarray)
+    radius: float = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     dim: int = eqx.field(static=True)
     ambient_dim: int = eqx.field(static=True)
 
-    def __init__(self, level_set: LevelSet, radius: float | Scalar, steps: int = 12):
-        self.level_set, self.steps = level_set, steps
-        self.radius = jnp.asarray(radius, dtype=float)
+    def __init__(self, level_set: LevelSet, radius: float | int, steps: int = 12):
+        self.level_set, self.radius, self.steps = level_set, float(radius), steps
         self.dim, self.ambient_dim = level_set.dim, level_set.ambient_dim
+        if not self.radius > 0 or steps < 1:
+            raise ValueError(f"the projection needs a positive radius and a step at least, got {radius} and {steps}")
+
+    def approach(self, y: Point, x: Point) -> tuple[Point, Float[Array, "c d"]]:
+        """A Gauss-Newton step from y for min |x - y| over {h = 0}, and A = Dh(y): to the nearest point to x of {h(y) +
+        A (. - y) = 0}, or as far that way as the radius goes.
+        """
+        value, A = self.level_set.expand(y)
+        move = (x - y) - _least_norm(A, value + dot(A, x - y))[1]
+        return y + _shortened(move, self.radius), A
 
     def descend(self, x: Point, steps: int) -> Point:
-        """`steps` Gauss-Newton steps for min |x - y| over {h = 0}: from y to the nearest point to x of {h(y) + A (. -
-        y) = 0}, A = Dh(y), or as far that way as the radius goes.
-
-        They contract by about |x - y| times the curvature, look at nothing but h and A, and can be differentiated in
-        the parameters of h: the projection to train with.
+        """`steps` steps of `approach` from x: they contract by about |x - y| times the curvature, look at nothing but h
+        and A, and can be differentiated in the parameters of h. The projection to train with.
         """
-
-        def step(y, _):
-            value, A = self.level_set.expand(y)
-            move = (x - y) - _least_norm(A, value + dot(A, x - y))[1]
-            return y + _shortened(move, self._radius(x)), None
-
-        return jax.lax.scan(step, vary_like(x), None, length=steps)[0]
+        return jax.lax.scan(lambda y, _: (self.approach(y, x)[0], None), vary_like(x), None, length=steps)[0]
 
     def certified(self, x: Point) -> Certified:
         """The projection of x with its certificate.
@@ -58,27 +57,24 @@ class Implicit(AbstractManifold):
         start: an exact penalty, because the multiplier of a nearest point has the length of its distance (derived;
         Nocedal and Wright, Numerical Optimization, sections 15.4 and 18.3).
         """
-        radius = self._radius(x)
-        y = jax.lax.scan(lambda y, _: (self._restored(y, radius), None), vary_like(x), None, length=self.steps)[0]
-        far = 2 * jnp.sqrt(jnp.sum((x - y) ** 2))
+        y = jax.lax.scan(lambda y, _: (self._restored(y), None), vary_like(x), None, length=self.steps)[0]
+        weight, magnitude = 2 * jnp.sqrt(jnp.sum((x - y) ** 2)), jnp.sum(x * x)
 
-        def merit(z):
-            value, A = self.level_set.expand(z)
-            gap = _least_norm(A, value)[1]
-            return jnp.sum((x - z) ** 2) / 2 + far * jnp.sqrt(jnp.sum(gap * gap))
+        def step(y, polish):
+            move = _shortened(self._newton(y, x), self.radius)
 
-        def step(y, _):
-            move = _shortened(self._newton(y, x), radius)
-            ends = [self._corrected(y + fraction * move, radius) for fraction in _FRACTIONS]
-            return _lowest(merit, jnp.stack([*ends, y]), jnp.sum(x * x)), None
+            def merit(z):
+                gap, slope = self._residuals(z, x)
+                return jnp.where(polish, gap + slope, jnp.sum((x - z) ** 2) / 2 + weight * gap)
 
-        def polish(y, _):
-            # Close to the end merits differ by rounding alone, which may hold back a step that is still needed.
-            better = self._corrected(y + _shortened(self._newton(y, x), radius), radius)
-            return _lowest(lambda z: sum(self._residuals(z, x)), jnp.stack([better, y]), jnp.zeros((), x.dtype)), None
+            ends = jax.vmap(lambda fraction: self._corrected(y + fraction * move))(_fractions(x))
+            ends = jnp.concatenate([ends, y[None, :]])
+            return _lowest(merit, ends, jnp.where(polish, 0.0, magnitude)), None
 
-        y = jax.lax.scan(step, y, None, length=self.steps)[0]
-        y = jax.lax.scan(polish, y, None, length=_POLISH)[0]
+        # Close to the end merits differ by rounding alone, which may hold back a step that is still needed; so last
+        # the ends are compared by what the certificate is about.
+        polishing = jnp.arange(self.steps + _POLISH) >= self.steps
+        y = jax.lax.scan(step, y, polishing)[0]
         gap, slope = self._residuals(y, x)
         tolerance = 64 * jnp.finfo(x.dtype).eps * (jnp.sqrt(jnp.sum(y * y)) + jnp.sqrt(jnp.sum((x - y) ** 2)))
         return Certified(y, gap, slope, (gap <= tolerance) & (slope <= tolerance))
@@ -92,22 +88,22 @@ class Implicit(AbstractManifold):
     def chart(self, x: Point) -> LevelSetChart:
         return self.level_set.chart(x)
 
-    def _radius(self, x: Point) -> Scalar:
-        return self.radius.astype(x.dtype)
-
     def _residuals(self, y: Point, x: Point) -> tuple[Scalar, Scalar]:
         value, A = self.level_set.expand(y)
-        gap, along = _least_norm(A, value)[1], self.tangent(y, x - y)
-        return jnp.sqrt(jnp.sum(gap * gap)), jnp.sqrt(jnp.sum(along * along))
+        gap = _least_norm(A, value)[1]
+        along, left = self.tangent(y, x - y), value - dot(A, gap)
+        # Where A has no direction left in which h changes, h = 0 is not a step away.
+        solved = jnp.sum(left * left) <= 1e-6 * jnp.sum(value * value)
+        return jnp.where(solved, jnp.sqrt(jnp.sum(gap * gap)), jnp.inf), jnp.sqrt(jnp.sum(along * along))
 
-    def _corrected(self, y: Point, radius: Scalar) -> Point:
+    def _corrected(self, y: Point) -> Point:
         value, A = self.level_set.expand(y)
-        return y - _shortened(_least_norm(A, value)[1], radius)
+        return y - _shortened(_least_norm(A, value)[1], self.radius)
 
-    def _restored(self, y: Point, radius: Scalar) -> Point:
+    def _restored(self, y: Point) -> Point:
         value, A = self.level_set.expand(y)
-        move = _shortened(_least_norm(A, value)[1], radius)
-        ends = jnp.stack([*(y - fraction * move for fraction in _FRACTIONS), y])
+        move = _shortened(_least_norm(A, value)[1], self.radius)
+        ends = jnp.concatenate([y[None, :] - _fractions(y)[:, None] * move[None, :], y[None, :]])
         return _lowest(lambda z: jnp.sum(self.level_set.equations(z) ** 2), ends, jnp.zeros((), y.dtype))
 
     def _newton(self, y: Point, x: Point) -> Point:
@@ -136,7 +132,11 @@ def _least_norm(A: Float[Array, "c d"], value: Float[Array, " c"]) -> tuple[Floa
     return multiplier, dot(multiplier, A)
 
 
-def _shortened(move: Point, radius: Scalar) -> Point:
+def _fractions(x: Point) -> Float[Array, " f"]:
+    return jnp.asarray([1.0, 0.5, 0.25, 0.0625], x.dtype)
+
+
+def _shortened(move: Point, radius: float) -> Point:
     size = jnp.sqrt(jnp.sum(move * move) + jnp.finfo(move.dtype).tiny)
     return move * jnp.minimum(1.0, radius / size)
 

@@ -13,8 +13,8 @@ along M and 0 across it, so that V spans the tangent space at y wherever x is on
 is that of a map to the data and knows no directions.
 
 V is found again at every level. One found at the start alone, wrong by an angle a at the distance r from M, keeps x in
-a plane that meets M off the foot by r tan(a) or, where a r kappa is not small, not at all: a few points in a thousand
-then end farther from M than they began. Found again, the error is that of the last levels, where r is 0.
+a plane that meets M off the foot by r tan(a) or, where a r kappa is not small, not at all: some then stay as far from M
+as they began. Found again, the error is that of the last levels, where r is 0.
 """
 
 from typing import NamedTuple

@@ -15,7 +15,15 @@ from manifold_diffusion.scores.expansion import ExpansionScore
 from manifold_diffusion.scores.heat_kernel import HeatKernelScore
 from manifold_diffusion.scores.kernel import KernelScore
 from manifold_diffusion.scores.monte_carlo import Estimated, MonteCarloScore
-from manifold_diffusion.scores.neural import MLP, Preconditioned, ResidualMLP, preconditioned
+from manifold_diffusion.scores.neural import (
+    MLP,
+    GaussianPreconditioned,
+    Preconditioned,
+    ResidualMLP,
+    UNet,
+    gaussian_preconditioned,
+    preconditioned,
+)
 from manifold_diffusion.scores.outside import from_numpy, from_torch
 from manifold_diffusion.scores.parametrisation import (
     epsilon,
@@ -34,6 +42,7 @@ __all__ = [
     "Bounded",
     "Estimated",
     "ExpansionScore",
+    "GaussianPreconditioned",
     "HeatKernelScore",
     "KernelScore",
     "MonteCarloScore",
@@ -41,6 +50,7 @@ __all__ = [
     "ProjectionScore",
     "QuadratureScore",
     "ResidualMLP",
+    "UNet",
     "VonMisesFisherScore",
     "adaptive_score",
     "blend",
@@ -51,6 +61,7 @@ __all__ = [
     "from_numpy",
     "from_torch",
     "from_variance_preserving",
+    "gaussian_preconditioned",
     "guide",
     "guide_denoised",
     "normal",

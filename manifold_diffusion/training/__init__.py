@@ -1,6 +1,7 @@
 """Training score models: losses, one compiled loop, checkpoints, early stopping, ensembles."""
 
 from manifold_diffusion.training.checkpoint import CheckpointError, Checkpoints, describe, load
+from manifold_diffusion.training.coarse import Projection, Reconstruction
 from manifold_diffusion.training.ensemble import Member, fit_ensemble
 from manifold_diffusion.training.fit import Trained, TrainingError, fit
 from manifold_diffusion.training.history import EarlyStopping, Seen, Stopping, Until, Watch
@@ -29,6 +30,7 @@ from manifold_diffusion.training.optimise import (
     data_parallel,
     initialise,
 )
+from manifold_diffusion.training.pruning import importance, prune
 
 __all__ = [
     "BalancedWeight",
@@ -45,8 +47,10 @@ __all__ = [
     "Loss",
     "Member",
     "Noise",
+    "Projection",
     "RaoBlackwellised",
     "Recipe",
+    "Reconstruction",
     "Seen",
     "Sliced",
     "State",
@@ -64,8 +68,10 @@ __all__ = [
     "deviation",
     "fit",
     "fit_ensemble",
+    "importance",
     "initialise",
     "load",
     "noised",
+    "prune",
     "walked",
 ]

@@ -6,6 +6,7 @@ crossing is interpolated in log(steps).
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from manifold_diffusion import training
 from manifold_diffusion._neighbours import nearest
 from manifold_diffusion._types import Key
-from manifold_diffusion.studies.claim import Check, Claim, Experiment, Grid, Number, Values
+from manifold_diffusion.studies.claim import Cell, Check, Claim, Experiment, Grid, Number, Result, Values
 from manifold_diffusion.studies.learning.networks import (
     DIM,
     LEARNING,
@@ -25,7 +26,11 @@ from manifold_diffusion.studies.learning.networks import (
     recipe,
     surface,
 )
+from manifold_diffusion.studies.palette import INK, dress, new_figure, tick_sizes
 from manifold_diffusion.training import Seen
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 SOURCE = "When Scores Learn Geometry, arXiv 2509.24912; the training times are measurements"
 _SURFACES = ("sphere", "ellipsoid")
@@ -110,6 +115,36 @@ def _checks(name: str) -> tuple[Check, ...]:
     )
 
 
+_LINES = {
+    "t_geom": ("on the manifold", "#0072B2"),
+    "t_novelty": ("novelty below .75", "#E69F00"),
+    "t_on": ("memorisation begins", "#D55E00"),
+    "t_mem": ("half memorised", "#7A2E00"),
+}
+"""What the figure shows: each time in words, and its colour."""
+
+
+def _figure(claim: Claim, results: Sequence[Result], cells: Sequence[Cell]) -> "matplotlib.figure.Figure":
+    """The times against N on each surface: points are networks, lines run through their geometric means."""
+    figure = new_figure(10.5, 4.4)
+    for i, name in enumerate(_SURFACES):
+        axes = figure.add_subplot(1, 2, i + 1)
+        for quantity, (label, hue) in _LINES.items():
+            found = [(c.size, c.values.get(quantity)) for c in cells if c.method == name]
+            known = [(size, value) for size, value in found if value is not None]
+            sizes = sorted({size for size, _ in known})
+            means = [np.exp(np.mean([np.log(v) for s, v in known if s == size])) for size in sizes]
+            axes.plot(*zip(*known, strict=True), "o", color=hue, markersize=4, alpha=0.5)
+            axes.plot(sizes, means, "-", color=hue, linewidth=1.8, label=label)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        dress(axes, name, "N", "steps")
+        tick_sizes(axes, sorted({cell.size for cell in cells}))
+        axes.legend(fontsize=8, frameon=False, labelcolor=INK)
+    figure.suptitle(f"{claim.id}  {claim.title}", fontsize=12, color=INK, x=0.01, ha="left")
+    return figure
+
+
 M9 = Claim(
     id="M9",
     group=LEARNING,
@@ -133,4 +168,5 @@ M9 = Claim(
         ),
     ),
     checks=tuple(check for name in _SURFACES for check in _checks(name)),
+    figure=_figure,
 )
