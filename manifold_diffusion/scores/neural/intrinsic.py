@@ -81,5 +81,5 @@ def intrinsic_score(
     length = jnp.exp(math.log(finest) * jax.random.uniform(lengths, (waves, 1)))
     w = z / (length * jnp.sqrt(jnp.sum(z * z, axis=1, keepdims=True)))
     network = ResidualMLP(weights, d + 2 * waves, width, depth, outputs=d)
-    gap = spectral_gap(manifold) if gap is None else gap
-    return IntrinsicScore(network, HeatFeatures(Constant(w)), Constant(manifold), Constant(gap))
+    slowest = spectral_gap(manifold) if gap is None else gap
+    return IntrinsicScore(network, HeatFeatures(Constant(w)), Constant(manifold), Constant(slowest))
