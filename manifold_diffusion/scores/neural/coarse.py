@@ -8,7 +8,6 @@ the score of such a model is 0, whereas the score of the data points towards the
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import dot
@@ -94,8 +93,7 @@ def chart_autoencoder(key: Key, latent: AbstractManifold, data: Points, width: i
     ambient_dim = data.shape[1]
     encode = Encoder(Perceptron(there, ambient_dim, latent.ambient_dim, width, depth), centre, deviation)
     decode = Decoder(Perceptron(back, latent.ambient_dim, ambient_dim, width, depth), centre, deviation)
-    # numpy arrays are no weights: the radius of a latent sphere is not trained.
-    return CoarseModel(Decoded(jax.tree.map(np.asarray, latent), encode, decode))
+    return CoarseModel(Decoded(latent, encode, decode))
 
 
 def implicit_network(key: Key, dim: int, data: Points, width: int = 64, depth: int = 2) -> CoarseModel:

@@ -14,9 +14,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from manifold_diffusion._types import Key, Point, Scalar
+from manifold_diffusion.geometry import Euclidean, Product, Sphere, Torus
 
 Network: TypeAlias = Callable[[Point, Scalar], Point]
 """(x, level) -> F(x, level), with x and level of order 1."""
+
+
+_LATENTS = (Sphere, Torus, Euclidean, Product)
 
 
 class Constant(eqx.Module):
@@ -26,14 +30,14 @@ class Constant(eqx.Module):
 
 
 def trainable(model: PyTree) -> PyTree[bool]:
-    """True for the floating-point jax arrays of a model, False for all else (numpy arrays too) and for what is in a
-    `Constant`; the filter of `eqx.partition`.
+    """True for the floating-point arrays of a model, False for all else, for what is in a `Constant`, and for the radii
+    of a latent sphere, torus or product of them; the filter of `eqx.partition`.
     """
     return jax.tree.map(lambda leaf: not _is_constant(leaf) and eqx.is_inexact_array(leaf), model, is_leaf=_is_constant)
 
 
 def _is_constant(leaf) -> bool:
-    return isinstance(leaf, Constant)
+    return isinstance(leaf, (Constant, *_LATENTS))
 
 
 def fourier_features(level: Scalar, octaves: int, lowest: float = 0.125) -> Float[Array, " f"]:
