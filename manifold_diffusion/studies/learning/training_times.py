@@ -59,7 +59,7 @@ def crossing(history: Sequence[Seen], quantity: str, level: float, falling: bool
     return math.nan
 
 
-def histories(key: Key, size: int, most: int, until: float) -> dict[str, tuple[Seen, ...]]:
+def histories(key: Key, size: int, most: int, until: float, samples: int = _SAMPLES) -> dict[str, tuple[Seen, ...]]:
     """A network on `size` points of each surface, looked at until it is on it and the memorised share is `until`."""
     manifolds = [surface(name) for name in _SURFACES]
     keys = [jax.random.split(jax.random.fold_in(key, i), 5) for i in range(len(manifolds))]
@@ -69,7 +69,7 @@ def histories(key: Key, size: int, most: int, until: float) -> dict[str, tuple[S
     members = [training.Member(k[2], network(k[3], d), d, recipe(d)) for k, d in zip(keys, data, strict=True)]
 
     def watch(i, model, step):
-        new = generated(model, data[i], keys[i][4], _SAMPLES)
+        new = generated(model, data[i], keys[i][4], samples)
         distance, share = float(np.median(distances(manifolds[i], new))), memorised_share(np.asarray(data[i]), new)
         return {
             "distance": distance,
@@ -105,9 +105,15 @@ def _measure(key: Key, size: Number):
     return {name: times(history) for name, history in histories(key, int(size), _MOST_STEPS, until).items()}
 
 
+def _measure_arrival(key: Key, size: Number):
+    """t_geom alone, which takes little time and so can be repeated often."""
+    found = histories(key, int(size), _MOST_STEPS, 0.0, samples=512)
+    return {name: {"t_geom": times(history)["t_geom"]} for name, history in found.items()}
+
+
 def _checks(name: str) -> tuple[Check, ...]:
     return (
-        Check("training", name, "t_geom", "slope", 0.0, 0.1, smoke_tolerance=0.3),
+        Check("arrival", name, "t_geom", "slope", 0.0, 0.1, smoke_tolerance=0.3),
         Check("training", name, "t_on", "slope_at_least", 1.0, 0.0),
         Check("training", name, "t_mem", "slope_at_least", 1.0, 0.0, max_size=_WHOLE),
         Check("training", name, "t_on / t_geom", "at_least", 4.0, 0.0, min_size=64, max_size=64, smoke_tolerance=4.0),
@@ -130,7 +136,8 @@ def _figure(claim: Claim, results: Sequence[Result], cells: Sequence[Cell]) -> "
     for i, name in enumerate(_SURFACES):
         axes = figure.add_subplot(1, 2, i + 1)
         for quantity, (label, hue) in _LINES.items():
-            found = [(c.size, c.values.get(quantity)) for c in cells if c.method == name]
+            about = [c for c in cells if c.method == name and c.experiment == "training"]
+            found = [(c.size, c.values.get(quantity)) for c in about]
             known = [(size, value) for size, value in found if value is not None]
             sizes = sorted({size for size, _ in known})
             means = [np.exp(np.mean([np.log(v) for s, v in known if s == size])) for size in sizes]
@@ -155,6 +162,17 @@ M9 = Claim(
     ),
     source=SOURCE,
     experiments=(
+        Experiment(
+            "arrival",
+            _measure_arrival,
+            _SURFACES,
+            {
+                "smoke": Grid((16, 64), 2),
+                "cpu": Grid((8, 16, 32, 64, 128), 8),
+                "gpu": Grid((8, 16, 32, 64, 128, 256), 20),
+            },
+            x64=False,
+        ),
         Experiment(
             "training",
             _measure,
