@@ -79,21 +79,27 @@ class Mean(eqx.Module):
 
 
 def learn(name: str, members: int, steps: int, data: jax.Array, watched: jax.Array) -> Mean:
-    """Train each network until its loss at the watched digits no longer falls."""
-    s = training.deviation(data)
+    """Train each network, and take it where the worst of its losses at the watched digits, in units of that of the
+    score of the data, is least.
+    """
+    s, points = training.deviation(data), jnp.tile(watched, (REPEATS, 1))
     levels = s * jnp.geomspace(0.1, 16.0, 12)
 
-    def watch(i, model, step):
-        losses = evaluation.denoising_losses(model, jnp.tile(watched, (REPEATS, 1)), levels, jax.random.key(1))
-        return {"held_out": float(jnp.mean((1 + (levels / s) ** 2) * losses))}
+    def losses(model):
+        return evaluation.denoising_losses(model, points, levels, jax.random.key(1))
 
-    plan = recipe(data, RATES[name], steps, 4.0, Balanced(s))
+    least = losses(scores.KernelScore(data).denoise)
+
+    def watch(i, model, step):
+        return {"worst": float(jnp.max(losses(model) / least))}
+
+    plan = recipe(data, RATES[name], steps, 5.0, Balanced(s))
     trained = training.fit_ensemble(
         [training.Member(jax.random.key(2 + i), build(name, i, data), data, plan) for i in range(members)],
         steps,
         looks=8,
         watch=watch,
-        stopping=training.EarlyStopping("held_out", patience=3),
+        stopping=training.EarlyStopping("worst", patience=4),
         on_look=lambda i, seen: say(seen, f"network {i}, "),
     )
     print(f"  the best were steps {[each.best_step for each in trained]}")
@@ -116,7 +122,7 @@ def perceptron(data: jax.Array):
 
 def say(seen: training.Seen, whose: str = "") -> None:
     """One line a look."""
-    numbers = "".join(f"   {name} {value:.4f}" for name, value in seen.values.items())
+    numbers = "".join(f"   {name} {value:.5f}" for name, value in seen.values.items())
     print(
         f"  {whose}step {seen.step:6d}   loss {seen.loss:.4f}{numbers}   ({time.process_time():.0f} s of CPU)",
         flush=True,
@@ -192,7 +198,7 @@ def draw_curve(path: Path, rows: list[tuple[float, float, float]], spacing: floa
 
 
 def main(
-    model: str = "mlp", steps: int = 4000, members: int = 4, out: str = "digits", new: int = 1000, memorised: int = 0
+    model: str = "mlp", steps: int = 6000, members: int = 4, out: str = "digits", new: int = 1000, memorised: int = 0
 ) -> str:
     """The verdict."""
     folder = Path(out)
@@ -212,7 +218,7 @@ def main(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=sorted(MODELS), default="mlp", help="the network (default mlp)")
-    parser.add_argument("--steps", type=int, default=4000, help="training steps at most (default 4000)")
+    parser.add_argument("--steps", type=int, default=6000, help="training steps at most (default 6000)")
     parser.add_argument("--members", type=int, default=4, help="how many networks to take the mean of (default 4)")
     parser.add_argument("--out", default="digits", help="folder for the figures (default digits)")
     parser.add_argument("--new", type=int, default=1000, help="how many digits to generate (default 1000)")
