@@ -3,9 +3,9 @@
 Run `python examples/digits.py --out digits` (needs scikit-learn; about three minutes of CPU). It trains four
 perceptrons and takes their mean; `--model unet --members 1` is one U-Net, whose steps cost ten times as much.
 
-The 1797 digits of 8 x 8 pixels, 0 to 16, are split in three: what the network learns from, what tells when to stop, and what judges it. It
-prints, at each noise level, the denoising loss at digits that it has not seen next to that of the score of the data,
-and what an audit says of what it generates; samples.png and curve.png show both.
+The 1797 digits of 8 x 8 pixels, 0 to 16, are split in three: what the network learns from, what tells when to stop,
+and what judges it. It prints, at each noise level, the denoising loss at digits that it has not seen next to that of
+the score of the data, and what an audit says of what it generates; samples.png and curve.png show both.
 
 `--memorise 200` trains another network, on 200 digits and for as long as it takes, until it gives them back.
 """
