@@ -24,7 +24,7 @@ _MOST, _MOST_EIGEN = 8, 16
 def cholesky_rows(matrix: Float[Array, "k k"]) -> list[list[Scalar]]:
     """The rows of the lower Cholesky factor, as scalars; NaN from the first pivot that is not positive on."""
     if len(matrix) > _MOST:
-        factor = jnp.linalg.cholesky(matrix)
+        factor = _cholesky_columns(matrix)
         return [[factor[i, j] for j in range(i + 1)] for i in range(len(matrix))]
     rows: list[list[Scalar]] = []
     for i in range(len(matrix)):
@@ -34,6 +34,19 @@ def cholesky_rows(matrix: Float[Array, "k k"]) -> list[list[Scalar]]:
         pivot = matrix[i, i] - sum(a * a for a in row)
         rows.append([*row, jnp.where(pivot > 0, jnp.sqrt(jnp.where(pivot > 0, pivot, 1.0)), jnp.nan)])
     return rows
+
+
+def _cholesky_columns(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
+    """The factor column by column, in a loop: two batched Cholesky calls of LAPACK at once can wait for each other."""
+    indices = jnp.arange(len(matrix))
+
+    def add(factor, j):
+        rest = matrix[:, j] - factor @ factor[j]
+        positive = rest[j] > 0
+        root = jnp.where(positive, jnp.sqrt(jnp.where(positive, rest[j], 1.0)), jnp.nan)
+        return factor.at[:, j].set(jnp.where(indices >= j, rest / root, 0.0)), None
+
+    return jax.lax.scan(add, jnp.zeros_like(matrix), indices)[0]
 
 
 def cholesky_solve(rows: list[list[Scalar]], b: Float[Array, " k"]) -> Float[Array, " k"]:

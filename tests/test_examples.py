@@ -66,3 +66,11 @@ def test_neural_scores_on_the_globe(tmp_path, capsys):
     assert -0.25 < found[0] < 0.15
     mass, error = re.search(r"integrates to ([\d.]+) \+- ([\d.]+)", capsys.readouterr().out).groups()
     assert abs(float(mass) - 1) < 4 * float(error) + 0.01
+
+
+@pytest.mark.slow
+def test_digits(tmp_path):
+    pytest.importorskip("sklearn")
+    assert load("digits").main(steps=2000, members=1, new=600, out=str(tmp_path)) == "generalises"
+    for name in ("samples.png", "curve.png"):
+        assert (tmp_path / name).stat().st_size > 5_000
