@@ -62,7 +62,7 @@ def learn(key, train, validation, steps, looks=10, **size):
 
 def total(score, train, validation, sigma, count=4000):
     """The integral of p_sigma over the sphere and its standard error, by draws of an adaptive kernel mixture."""
-    mixture, _ = measures.adaptive_kernel_mixture(train, validation, roundness=(1.0,))
+    mixture, _ = measures.adaptive_kernel_mixture(jnp.asarray(train), jnp.asarray(validation), roundness=(1.0,))
     x = measures.draw(mixture.sample, jax.random.key(0), count)
     ratio = np.exp(log_densities(score, np.asarray(x), sigma) - np.asarray(measures.log_densities(mixture, x)))
     return float(ratio.mean()), float(ratio.std() / np.sqrt(count))
