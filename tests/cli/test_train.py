@@ -37,6 +37,7 @@ def test_what_train_writes(kept):
     assert [seen["step"] for seen in head["history"]] == [40]
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_is_resumed_to_the_same_end(data, kept, tmp_path, capsys, monkeypatch):
     folder, written = tmp_path / "ckpt", training.Checkpoints.write
 

@@ -15,6 +15,7 @@ def circle(size):
     return jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], -1), jnp.float32)
 
 
+@pytest.mark.slow
 def test_training_brings_samples_to_the_manifold(key):
     """Mean distance to the unit circle; samples of the prior alone are at about 28."""
     sample = np.asarray(measures.draw(make_trained()(key, circle(200)), jax.random.key(2), 256))

@@ -39,7 +39,8 @@ def p_values(name, points):
     return [stats.chisquare(count).pvalue for count in counts]
 
 
-@pytest.mark.parametrize("name", ["ellipse", pytest.param("sphere", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ellipse", "sphere"])
 def test_points_are_uniform_where_the_data_are_not(name):
     """3 : 1 on the ellipse, e^2 : 1 on the sphere."""
     assert min(p_values(name, data(name))) < 1e-6

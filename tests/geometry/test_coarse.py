@@ -115,6 +115,7 @@ def certified(equations, x):
     return found, jnp.sqrt(jnp.sum(jax.vmap(equations)(found.point) ** 2, axis=1))
 
 
+@pytest.mark.slow
 def test_projections_on_an_immature_network_stay_near_and_say_whether_they_arrived():
     """With zeros about, without any within reach of the network, and with a derivative that vanishes in float32."""
     x = 2 * jax.random.normal(jax.random.key(1), (32, 6))

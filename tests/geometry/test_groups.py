@@ -315,6 +315,7 @@ def test_rigid_motions_are_a_group_that_acts(x64, n):
 # Half turns and orthogonal subspaces
 
 
+@pytest.mark.slow
 def test_nothing_is_nan_at_half_turns_and_at_orthogonal_subspaces(x64):
     """The distance is that of the cut locus, log leads there, and derivatives are finite."""
     plane, space = np.diag([1.0, 1, 0, 0]), np.diag([1.0, 0, 0])

@@ -264,7 +264,7 @@ def test_derivatives_are_right_where_points_meet_and_vectors_vanish(name):
     assert_close(of_v[:2, 1], 0, "float32", scale=1)
 
 
-@every_curved_manifold
+@the_largest_on_demand
 def test_derivatives_are_limits_of_differences(name):
     """Of exp and of the volume of exp, in v, away from 0: reverse mode in float32 against float64."""
     at, ask, (frame, _, (_, _, of_v)) = inputs(name), program(name, "float64"), slopes(name)
@@ -317,7 +317,7 @@ def test_a_chart_starts_at_its_centre_and_coordinates_invert_it(name):
     np.testing.assert_allclose(here.back, here.coordinates, atol=1e-12)
 
 
-@every_curved_manifold
+@the_largest_on_demand
 def test_geodesics_and_transport_solve_the_equations_of_the_metric(name):
     """Runge-Kutta's method with the Christoffel symbols of the metric, in coordinates, ends where exp does."""
     here, x, ask = local(name), inputs(name).x, program(name, "float64")

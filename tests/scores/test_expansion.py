@@ -18,6 +18,7 @@ def near(manifold, size, share, seed=0):
     return feet + share * manifold.reach() * jax.random.uniform(depth, (size, 1)) * normal, feet
 
 
+@pytest.mark.slow
 def test_the_error_is_of_the_order_it_says(x64):
     """log p to sigma^2 and the denoiser to sigma^4, on an ellipse with a density, in a tube and not on it alone."""
     law = measures.Density(geometry.Ellipsoid((1.0, 2.0)), lambda x: x[0] / 2 + 0.3 * x[1], 1.2)

@@ -126,6 +126,7 @@ def test_the_flow_on_a_circle_carries_the_uniform_law_to_that_of_the_data(x64):
     np.testing.assert_allclose(mass(end, last), mass(np.asarray(start), top), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_reverse_equation_has_the_laws_of_the_heat_flow():
     """E[x] = exp(-sigma^2) mean(data) on the way; at the end the points of the data, each as often as its weight."""
     data, weights, paths = cloud(4), np.array([0.1, 0.2, 0.3, 0.4]), 1500

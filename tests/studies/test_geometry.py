@@ -102,7 +102,8 @@ def test_the_extrinsic_factor_is_one_less_half_the_dimension(k):
         assert abs(extrinsic_factor(k, 0.005, kappa, angle) - (1 - k / 2)) < 2e-3
 
 
-@pytest.mark.parametrize("d", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [2, 3])
 def test_cells_have_equal_areas_and_the_masses_of_their_law(d):
     draws = {
         "uniform": np.asarray(measures.draw(geometry.Sphere(d - 1).uniform, jax.random.key(1), 100_000)),
