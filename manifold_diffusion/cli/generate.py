@@ -82,12 +82,12 @@ def fit_sampler(
     """Choose what was left to be chosen and fit the method to standardised rows."""
     distinct = evaluation.distinct(rows).points
     if description is not None and not options.normal_only:
-        sampler, level = neural.fit(key, rows, options, description, 0)
+        sampler, level, _ = neural.fit(key, rows, options, description, 0)
         return Fit(sampler, None, None, level * scale, ())
     dim, notes = find_dim(distinct, options)
     if description is not None:
-        sampler, level = neural.fit(key, rows, options, description, dim)
-        return Fit(sampler, dim, None, level * scale, notes)
+        sampler, level, window = neural.fit(key, rows, options, description, dim)
+        return Fit(sampler, dim, None, level * scale, (*notes, *window))
     if options.method == "coarse":
         degree = _degree(distinct, dim, options, key)
         level = switching(distinct)

@@ -7,10 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from manifold_diffusion import estimators, scores, training
+from manifold_diffusion import estimators, evaluation, scores, training
 from manifold_diffusion._types import Key, Sampler
 from manifold_diffusion.cli import models
-from manifold_diffusion.cli.console import InputError
+from manifold_diffusion.cli.console import InputError, number
+
+_SPACINGS, _LOOKED_AT = 2.0, 256
+_SMALL_GAP, _LONG_TAIL = 0.1, 2.0
 
 
 def describe(options: argparse.Namespace, ambient: int) -> Mapping[str, Any] | None:
@@ -39,14 +42,31 @@ def standardisation(description: Mapping[str, Any]) -> tuple[np.ndarray, float]:
 
 def fit(
     key: Key, rows: np.ndarray, options: argparse.Namespace, description: Mapping[str, Any], dim: int
-) -> tuple[Sampler, float]:
-    """A sampler of standardised points, and the noise level at which it ends, or hands over to normal steps."""
+) -> tuple[Sampler, float, tuple[str, ...]]:
+    """A sampler of standardised points, the noise level at which it ends or hands over to normal steps, and remarks."""
     data = jnp.asarray(rows, jnp.float32)
     model = training.load(options.checkpoint, models.build(description))
     if not options.normal_only:
-        return models.sampler(model, data, description), models.SIGMA_MIN * models.deviation(description)
-    level = 2 * estimators.median_spacing(data)
+        return models.sampler(model, data, description), models.SIGMA_MIN * models.deviation(description), ()
+    score, level = scores.from_denoiser(model), _SPACINGS * estimators.median_spacing(data)
     try:
-        return estimators.normal_only_diffusion(scores.from_denoiser(model), dim, sigma_0=level)(key, data), level
+        sampler = estimators.normal_only_diffusion(score, dim, sigma_0=level)(key, data)
+        window = evaluation.normal_only_window(key, score, data, dim, (_SPACINGS,), _LOOKED_AT)
     except ValueError as error:
         raise InputError(str(error)) from error
+    return sampler, level, _window_notes(window)
+
+
+def _window_notes(window: evaluation.NormalOnlyWindow) -> tuple[str, ...]:
+    """What the directions are like at the level that is taken, and a warning where they are not to be trusted."""
+    gap, turn, tail = (float(column[0]) for column in (window.low_gap, window.turn, window.tail))
+    notes = [
+        f"normal steps from {_SPACINGS:g} spacings of the data: eigenvalue gap {number(gap)} (5 % quantile), "
+        f"turn {number(turn)}, tail {number(tail)}"
+    ]
+    if gap < _SMALL_GAP or tail > _LONG_TAIL:
+        notes.append(
+            "warning: the directions along the manifold are not clear there; see evaluation.normal_only_window for "
+            "other levels, and audit the points"
+        )
+    return tuple(notes)

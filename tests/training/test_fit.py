@@ -1,5 +1,10 @@
 """The training loop: what a state depends on, what is refused, what an ensemble does."""
 
+import os
+import subprocess
+import sys
+import textwrap
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -178,3 +183,34 @@ def test_an_ensemble_is_its_members_and_is_compiled_once(by):
 def test_ensembles_need_members_of_one_dimension():
     with pytest.raises(ValueError, match="at least one member"):
         training.fit_ensemble([], 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["batch", "members"])
+def test_several_devices_give_the_same_weights(what):
+    """In a process with four devices: a batch over them, or the members of an ensemble, against one device."""
+    program = textwrap.dedent(
+        """
+        import sys
+        import jax
+        import numpy as np
+        from manifold_diffusion import training
+        from tests.training.test_fit import ADAM, close, problem
+
+        model, data, recipe = problem()
+        alone = training.fit(jax.random.key(5), model, data, recipe, 50, looks=1)
+        if sys.argv[1] == "batch":
+            spread = training.Recipe(recipe.loss, ADAM, 16, 0.9, training.data_parallel())
+            found = [training.fit(jax.random.key(5), model, data, spread, 50, looks=1)]
+        else:
+            members = 4 * [training.Member(jax.random.key(5), model, data, recipe)]
+            found = training.fit_ensemble(members, 50, looks=1, by="vmap")
+        assert len(jax.devices()) == 4
+        assert all(close(each.state.weights, alone.state.weights, 1e-5) for each in found)
+        """
+    )
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+    done = subprocess.run(
+        [sys.executable, "-c", program, what], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -83,10 +83,10 @@ def _judged(model: Denoiser, manifold: Embedded, data: Points, key: Key) -> dict
 
 
 def _widths(key: Key, width: Number):
-    """A network of this width, stored in arrays of the widest, so that all share one program."""
+    """A network of this width, stored in arrays for 128 units or more, so that the narrow ones share one program."""
     manifold, keys = surface("ellipsoid"), jax.random.split(key, 4)
     data = points(manifold, keys[0], _SIZE)
-    model = preconditioned(MLP(keys[1], AMBIENT, _WIDEST, live=int(width)), data)
+    model = preconditioned(MLP(keys[1], AMBIENT, max(_WIDEST, int(width)), live=int(width)), data)
     trained = training.fit_ensemble([training.Member(keys[2], model, data, recipe(data))], _STEPS, looks=1)
     return {"network": _judged(trained[0].model, manifold, data, keys[3])}
 
@@ -153,7 +153,7 @@ M2 = Claim(
             "widths",
             _widths,
             ("network",),
-            {"cpu": Grid((16, 32, 64, 128), 3), "gpu": Grid((16, 32, 64, 128), 10)},
+            {"cpu": Grid((16, 32, 64, 128), 3), "gpu": Grid((16, 32, 64, 128, 256, 512, 1024), 10)},
             size_name="width",
             x64=False,
         ),
