@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from manifold_diffusion import estimators, evaluation, scores, training
-from manifold_diffusion._types import Key, Sampler
+from manifold_diffusion._types import Key, Points, Sampler, Score
 from manifold_diffusion.cli import models
 from manifold_diffusion.cli.console import InputError, number
 
-_SPACINGS, _LOOKED_AT = 2.0, 256
-_SMALL_GAP, _LONG_TAIL = 0.1, 2.0
+_SPACINGS, _LOOKED_AT = (2.0, 1.0, 0.5, 0.25), 256
+_LONG_TAIL = 1.25
+"""The 99 % quantile of the distance to the data, over that of the data to one another; 1 for fresh points."""
 
 
 def describe(options: argparse.Namespace, ambient: int) -> Mapping[str, Any] | None:
@@ -48,25 +49,33 @@ def fit(
     model = training.load(options.checkpoint, models.build(description))
     if not options.normal_only:
         return models.sampler(model, data, description), models.SIGMA_MIN * models.deviation(description), ()
-    score, level = scores.from_denoiser(model), _SPACINGS * estimators.median_spacing(data)
+    score, spacing = scores.from_denoiser(model), estimators.median_spacing(data)
     try:
-        sampler = estimators.normal_only_diffusion(score, dim, sigma_0=level)(key, data)
-        window = evaluation.normal_only_window(key, score, data, dim, (_SPACINGS,), _LOOKED_AT)
+        window = _window(key, score, data, dim)
+        level = float(window.spacings[0]) * spacing
+        return estimators.normal_only_diffusion(score, dim, sigma_0=level)(key, data), level, _window_notes(window)
     except ValueError as error:
         raise InputError(str(error)) from error
-    return sampler, level, _window_notes(window)
+
+
+def _window(key: Key, score: Score, data: Points, dim: int) -> evaluation.NormalOnlyWindow:
+    """The highest of some noise levels from which samples come back to the data: the more noise, the more is forgotten,
+    but in many dimensions noise leads far away, and less of it will do. The lowest where there is none.
+    """
+    for spacings in _SPACINGS:
+        window = evaluation.normal_only_window(key, score, data, dim, (spacings,), _LOOKED_AT)
+        if float(window.tail[0]) <= _LONG_TAIL:
+            break
+    return window
 
 
 def _window_notes(window: evaluation.NormalOnlyWindow) -> tuple[str, ...]:
-    """What the directions are like at the level that is taken, and a warning where they are not to be trusted."""
+    """What the directions are like at the level that is taken, and a warning where samples do not come back."""
     gap, turn, tail = (float(column[0]) for column in (window.low_gap, window.turn, window.tail))
     notes = [
-        f"normal steps from {_SPACINGS:g} spacings of the data: eigenvalue gap {number(gap)} (5 % quantile), "
-        f"turn {number(turn)}, tail {number(tail)}"
+        f"normal steps from {float(window.spacings[0]):g} spacings of the data: eigenvalue gap {number(gap)} "
+        f"(5 % quantile), turn {number(turn)}, tail {number(tail)}"
     ]
-    if gap < _SMALL_GAP or tail > _LONG_TAIL:
-        notes.append(
-            "warning: the directions along the manifold are not clear there; see evaluation.normal_only_window for "
-            "other levels, and audit the points"
-        )
+    if not tail <= _LONG_TAIL:
+        notes.append("warning: some points are left far from the data; audit them, or bring more data")
     return tuple(notes)
