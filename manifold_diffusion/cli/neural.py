@@ -62,10 +62,12 @@ def _window(key: Key, score: Score, data: Points, dim: int) -> evaluation.Normal
     """The highest of some noise levels from which samples come back to the data: the more noise, the more is forgotten,
     but in many dimensions noise leads far away, and less of it will do. The lowest where there is none.
     """
-    for spacings in _SPACINGS:
-        window = evaluation.normal_only_window(key, score, data, dim, (spacings,), _LOOKED_AT)
+    at = lambda spacings: evaluation.normal_only_window(key, score, data, dim, (spacings,), _LOOKED_AT)  # noqa: E731
+    window = at(_SPACINGS[0])
+    for spacings in _SPACINGS[1:]:
         if float(window.tail[0]) <= _LONG_TAIL:
             break
+        window = at(spacings)
     return window
 
 

@@ -6,6 +6,7 @@ across it. A network that begins to memorise moves to the data, and gets worse a
 is a signal that needs neither samples nor the density.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -83,8 +84,8 @@ class LearningWatch(eqx.Module):
     distance     median distance of generated points to `manifold`, a known one or `fit_atlas(data, ...)`
     novelty      median distance of generated points to the data over that of held-out points; 1 if new, 0 if copied
     memorised    share of generated points with d1^2 <= d2^2 / 9, and `memorised_null`, the same of held-out points
-    dimension    the denoising loss at held-out points at the noise level of two spacings, about k, see
-                 `denoising_dimension`
+    dimension    the denoising loss at held-out points, about k (`denoising_dimension`), at noise whose length sigma
+                 sqrt(d) is four spacings
     ratio        tangential over normal error at the spacing (`error_parts`); it grows when memorisation begins
 
     `sampler(model) -> Sampler` draws from a model. Keys are fixed, so looks differ by the model alone.
@@ -104,7 +105,7 @@ class LearningWatch(eqx.Module):
         """The numbers, and the points that were drawn for them."""
         new = np.asarray(_draw(self.sampler, model, self.key, self.samples))
         judged = novelty(np.asarray(self.data), new, np.asarray(self.held_out))
-        noise, low = self.key, self.spacing
+        noise, low, far = self.key, self.spacing, 4 / math.sqrt(self.data.shape[1])
         high = jnp.sqrt(jnp.sum(jnp.var(self.data, axis=0)))
         losses = denoising_losses(model, self._probed, jnp.geomspace(low / 10, high, _LEVELS), noise)
         found = {
@@ -112,7 +113,7 @@ class LearningWatch(eqx.Module):
             "novelty": judged.ratio.value,
             "memorised": judged.memorised.value,
             "memorised_null": judged.memorised_null.value,
-            "dimension": float(_dimension(model, self._probed, jnp.asarray(2 * low, self.data.dtype), noise)),
+            "dimension": float(_dimension(model, self._probed, jnp.asarray(far * low, self.data.dtype), noise)),
         }
         if self.manifold is not None:
             finite = new[np.isfinite(new).all(axis=1)]
