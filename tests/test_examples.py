@@ -28,6 +28,7 @@ def test_a_manifold_of_your_own(tmp_path):
     assert coarse[0] < stopped[0] / 10
 
 
+@pytest.mark.slow
 def test_an_audit_tells_samples_apart():
     verdicts = load("audit_a_sample").main(size=1200, new=600)
     assert verdicts == {"fresh": "generalises", "copies": "memorised", "half missing": "collapsed"}

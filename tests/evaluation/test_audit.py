@@ -46,6 +46,7 @@ def test_copies_on_a_curve_are_seen():
     assert audited(sphere(2000, 1, 1), data).verdict == "generalises"
 
 
+@pytest.mark.slow
 def test_fresh_points_are_not_slandered():
     """A false alarm in at most one of eight samples, and most are found to generalise."""
     verdicts = [audited(sphere(700, 2, 100 + i), sphere(700, 2, i)).verdict for i in range(8)]

@@ -15,7 +15,7 @@ CLOSED = {
 
 
 @pytest.mark.parametrize(("make", "volume", "reach"), CLOSED.values(), ids=CLOSED)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def test_estimates_are_right_within_their_error(make, volume, reach, dtype):
     with jax.enable_x64(dtype == "float64"):
         manifold = make()

@@ -218,6 +218,7 @@ def test_one_step_and_steps_of_no_length_to_no_noise_are_finite(name, kind):
     assert name == "AdaptiveFlow" or np.linalg.norm(once - thrice) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_steps_are_one_program_and_end_where_they_should(key):
     """The law of the data: steps of 1e-5 neither vanish in float32 nor drift."""
     noising = NOISINGS["variance preserving"]()

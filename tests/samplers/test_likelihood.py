@@ -186,6 +186,7 @@ class OnPlane(eqx.Module):
         return -x / (jnp.array([1.0, 0.3] + [0.0] * 10) + sigma**2)
 
 
+@pytest.mark.slow
 def test_probes_see_the_dimension_of_the_data(x64, key):
     """A sketch of 2 directions is exact for each key if the trace is that of the denoiser, which a `Reverse` has; the
     same flow as an equation with a drift alone leaves the 10 directions of noise to chance.

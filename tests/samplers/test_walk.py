@@ -37,8 +37,9 @@ def move(walk, key, walker):
 # Steps of the size of the reach.
 @pytest.mark.parametrize(
     ("name", "step", "eigenvalue", "steps"),
-    [("ellipse", 0.4, 0.42, 90), pytest.param("torus", 0.2, 0.7, 100, marks=pytest.mark.slow)],
+    [("ellipse", 0.4, 0.42, 90), ("torus", 0.2, 0.7, 100)],
 )
+@pytest.mark.slow
 def test_the_walk_is_uniform_at_long_steps(name, step, eigenvalue, steps):
     entry = MANIFOLDS[name]
     manifold = entry.make()

@@ -181,9 +181,8 @@ def test_error_bound_holds_at_any_noise_level_and_distance(d, x64):
         assert_bounded(found, von_mises_fisher_score(x, sigma, kappa), sigma, x, slice(15))
 
 
-@pytest.mark.parametrize(
-    "jump", [pytest.param(0.0, marks=pytest.mark.slow), 1.5, pytest.param(-np.inf, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("jump", [0.0, 1.5, -np.inf])
+@pytest.mark.slow
 def test_error_bound_holds_on_an_ellipse_with_a_jump(jump, x64):
     """On the focal set and the medial axis too; the density jumps, or vanishes on one side."""
     axes, tilt, normal, t = (2.0, 1.0), np.array([1.0, -0.5]), np.array([0.6, 0.8]), np.array([0.0, 0.4, 1.1])

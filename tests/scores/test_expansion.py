@@ -51,7 +51,8 @@ def test_on_the_manifold_it_is_the_gradient_of_the_density_and_half_the_mean_cur
     )
 
 
-@pytest.mark.parametrize("k", [1, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.slow
 def test_on_spheres_it_is_the_closed_form_to_leading_order(k, x64):
     """log det(I - S_v) = k log |x| on the unit sphere, whose second form is -<a, b> y."""
     law = measures.Uniform(geometry.Sphere(k))

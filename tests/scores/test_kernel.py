@@ -187,6 +187,7 @@ def test_derivatives_are_those_of_dense_autodiff(x64, name, n, d):
     np.testing.assert_allclose(jax.jit(jax.vmap(of(KernelScore(data))))(x, sigmas), expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_derivatives_need_neither_jit_nor_vmap(x64):
     data, x = sample(20, 1, 3, np.float64)
     for name in ("jacfwd", "jacrev", "gradient of a function of the score"):

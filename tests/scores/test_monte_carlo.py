@@ -91,7 +91,8 @@ def test_both_of_two_nearest_points_are_found(x64):
     assert 0.9 < inside.mean() < 0.99
 
 
-@pytest.mark.parametrize("sigma", [*(pytest.param(sigma, marks=pytest.mark.slow) for sigma in (0.01, 0.3)), 10.0])
+@pytest.mark.parametrize("sigma", [0.01, 0.3, 10.0])
+@pytest.mark.slow
 def test_derivatives_are_those_of_the_truth_on_average(sigma, x64):
     """ds = (Cov(y) / sigma^2 - I) dx / sigma^2, within five standard errors and the bias of a quotient."""
     (_, slope), (_, truth) = on_the_sphere(3, 512, 200, sigma)

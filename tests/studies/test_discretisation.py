@@ -199,6 +199,7 @@ def test_the_distance_of_two_laws_is_that_of_their_quantiles():
     np.testing.assert_allclose(circular_distance(first, second), expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_flow_of_many_steps_has_the_exact_angles(x64):
     assert circle_error(samplers.runge_kutta_4, 48) < 1e-7
 
