@@ -1,5 +1,6 @@
 """The claims about trained networks: their instruments, and, on demand, the smallest scale of all of them."""
 
+import itertools
 import math
 
 import jax
@@ -25,7 +26,7 @@ def test_looks_grow_geometrically_and_end_where_they_should():
     found = looks(1000, first=100, ratio=1.5)
     assert found[0] == 100
     assert found[-1] == 1000
-    assert all(1.0 < b / a <= 1.51 for a, b in zip(found, found[1:], strict=False))
+    assert all(1.0 < b / a <= 1.51 for a, b in itertools.pairwise(found))
 
 
 def test_a_crossing_is_interpolated_in_the_logarithm_of_the_steps():
