@@ -41,12 +41,12 @@ def _cholesky_columns(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
     indices = jnp.arange(len(matrix))
 
     def add(factor, j):
-        rest = matrix[:, j] - factor @ factor[j]
+        rest = matrix[:, j] - dot(factor, factor[j])
         positive = rest[j] > 0
         root = jnp.where(positive, jnp.sqrt(jnp.where(positive, rest[j], 1.0)), jnp.nan)
         return factor.at[:, j].set(jnp.where(indices >= j, rest / root, 0.0)), None
 
-    return jax.lax.scan(add, jnp.zeros_like(matrix), indices)[0]
+    return jax.lax.scan(add, vary_like(jnp.zeros_like(matrix), matrix), indices)[0]
 
 
 def cholesky_solve(rows: list[list[Scalar]], b: Float[Array, " k"]) -> Float[Array, " k"]:
