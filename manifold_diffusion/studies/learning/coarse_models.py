@@ -103,7 +103,7 @@ def _plain(key: Key, data: list[Points]) -> list[float]:
         return network(start, each), recipe(each)
 
     steps = _STEPS[_PLAIN]
-    trained = _ensemble(key, data, make, steps, looks=looks(steps, 1000, 1.2), watch=watch)
+    trained = _ensemble(key, data, make, steps, looks=looks(steps, 200, 1.25), watch=watch)
     return [min(seen.values["distance"] for seen in each.history) for each in trained]
 
 
