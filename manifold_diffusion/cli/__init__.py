@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except SystemExit as stop:  # --help and --version
         return int(stop.code or 0)
+    options.arguments = arguments
     console = Console(quiet=options.quiet, as_json=options.json)
     try:
         command = importlib.import_module(f"manifold_diffusion.cli.{options.command}")

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import math
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,9 +92,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             on_look=show,
         )
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(
-            f"interrupted; go on with: manifold-diffusion train {options.data} --out {folder} ... --resume"
-        ) from stop
+        raise KeyboardInterrupt(_how_to_go_on(options)) from stop
     console.clear()
     report(folder, trained.history, trained.best_step, np.asarray(split.train) * split.scale + split.centre)
     best = next(seen for seen in trained.history if seen.step == trained.best_step)
@@ -103,6 +102,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
         f"generate from it: manifold-diffusion generate {options.data} --method neural --checkpoint {folder} ..."
     )
     return 0
+
+
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    arguments = [*options.arguments, *([] if options.resume else ["--resume"])]
+    return f"interrupted; go on with: manifold-diffusion {shlex.join(arguments)}"
 
 
 def _split(options: argparse.Namespace, key: Key) -> tuple[Split, tuple[str, ...]]:
