@@ -47,10 +47,10 @@ def fit_ensemble(
 ) -> list[Trained]:
     """`fit` for every member, in one compiled program; each gives what it would give alone, up to rounding.
 
-    `watch(i, model, step)` and `on_look(i, seen)` are told the member; with threads they run on several at once. The
-    recipes must share their optimiser object and batch, or they are compiled anew. `workers` is the number of threads,
-    by default one a core. With `rows` data are padded to so many rows, so that another
-    ensemble can share the program. ValueError where there are no members, or their points differ in dimension.
+    `watch(i, model, step)` and `on_look(i, seen)` are told the member; no two of them run at once. The recipes must
+    share their optimiser object and batch, or they are compiled anew. `workers` is the number of threads, by default
+    one a core. With `rows` data are padded to so many rows, so that another ensemble can share the program. ValueError
+    where there are no members, or their points differ in dimension.
     """
     if not members:
         raise ValueError("an ensemble needs at least one member; got none")
@@ -90,8 +90,14 @@ def fit_ensemble(
                 on_look=None if on_look is None else locked(partial(on_look, i)),
             )
 
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(workers or _cores()) as pool:
         return list(pool.map(one, range(len(members))))
+
+
+def _cores() -> int:
+    """The cores that this process may use, where the system tells; all of them elsewhere."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def _batched(members, padded, steps, looks, watch, stopping, on_look) -> list[Trained]:

@@ -60,7 +60,7 @@ def fit(
         if found is not None:
             state, history, best = found
     if best is None:
-        best = (int(state.step), state.average)
+        best = (int(state.step), _copy(state.average))
     for stop in steps_to_look:
         if stop <= int(state.step) or (history and stopping is not None and stopping.is_over(history)):
             continue
@@ -71,12 +71,17 @@ def fit(
         history.append(Seen(stop, float(chunk.loss), values))
         improved = stopping is None or stopping.best(history) == len(history) - 1
         if improved:
-            best = (stop, jax.tree.map(jnp.array, state.average))
+            best = (stop, _copy(state.average))
         if checkpoints is not None:
             checkpoints.write(state, history, best, improved)
         if on_look is not None:
             on_look(history[-1])
     return Trained(assemble(model, best[1]), tuple(history), state, best[0])
+
+
+def _copy(tree: PyTree) -> PyTree:
+    # The arrays of a state are given away with it.
+    return jax.tree.map(jnp.array, tree)
 
 
 def look_steps(steps: int, looks: int | Sequence[int]) -> list[int]:

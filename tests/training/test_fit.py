@@ -138,6 +138,16 @@ def test_the_best_look_is_kept_and_training_ends_after_it():
     assert equal(eqx.filter(trained.model, eqx.is_array), eqx.filter(short.model, eqx.is_array))
 
 
+def test_without_a_look_that_has_a_number_the_model_is_the_one_before_training():
+    model, data, recipe = problem()
+    watch = lambda m, t: {"error": float("nan")}  # noqa: E731
+    stopping = training.EarlyStopping("error", patience=2)
+    trained = training.fit(jax.random.key(0), model, data, recipe, 60, looks=6, watch=watch, stopping=stopping)
+    assert trained.best_step == 0
+    assert [seen.step for seen in trained.history] == [10, 20]
+    assert equal(eqx.filter(trained.model, eqx.is_array), eqx.filter(model, eqx.is_array))
+
+
 def test_until_ends_where_a_quantity_gets_there():
     model, data, recipe = problem()
     script = iter([0.1, 0.6, 0.9])
