@@ -277,8 +277,8 @@ def report(steps: list[dict], peer: dict | None) -> None:
     print(f"  ours over UnsafeBrownianPath:  {peer['ours_over_unsafe']['median']:.3f} (target {TARGETS['unsafe']:g})")
 
 
-def write(result: dict) -> None:
-    """results/samplers-DEVICE.json, with what one needs to compare it to another."""
+def write(result: dict, question: str = "samplers") -> None:
+    """results/QUESTION-DEVICE.json, with what one needs to compare it to another."""
     import jax
 
     device = jax.devices()[0]
@@ -290,7 +290,7 @@ def write(result: dict) -> None:
         "python": platform.python_version(),
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"samplers-{device.platform}.json"
+    path = RESULTS / f"{question}-{device.platform}.json"
     path.write_text(json.dumps({**about, **result}, indent=1) + "\n")
     print(f"\nwritten to {path.relative_to(pathlib.Path.cwd()) if path.is_relative_to(pathlib.Path.cwd()) else path}")
 

@@ -13,19 +13,16 @@ turn. `python -m benchmarks.training --quick` takes fewer turns.
 """
 
 import contextlib
-import json
 import logging
 import os
-import pathlib
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-from benchmarks.kernel_score import PINNED, RESULTS, THREADS, pin, processor
-from benchmarks.samplers import QUICK, in_turns, ratio
+from benchmarks.kernel_score import PINNED, THREADS, pin
+from benchmarks.samplers import QUICK, in_turns, ratio, write
 
 STEP = {"dim": 3, "width": 128, "depth": 3, "batch": 128, "data": 1024, "steps": 200}
 ENSEMBLE = {"widths": (32, 64, 128), "sizes": (64, 128, 256, 512), "steps": 1000}
@@ -51,7 +48,7 @@ def measure(clock: Callable[[], float]) -> None:
     step = step_cost(clock, turns=7 if quick else 31)
     ensemble = ensemble_cost(clock, turns=1 if quick else 5)
     report(step, ensemble)
-    write({"quick": quick, "load": load, "targets": TARGETS, "step": step, "ensemble": ensemble})
+    write({"quick": quick, "load": load, "targets": TARGETS, "step": step, "ensemble": ensemble}, "training")
 
 
 def step_cost(clock: Callable[[], float], turns: int) -> dict:
@@ -239,24 +236,6 @@ def report(step: dict, ensemble: dict) -> None:
     print(f"\nan ensemble of 12 over twelve runs (target {TARGETS['ensemble']}), {ENSEMBLE}")
     print(f"  {over['median']:.3f} ({over['least']:.3f})   {seconds['together']:.2f} s and {seconds['apart']:.2f} s")
     print(f"  the loop was compiled {ensemble['compilations']} time(s) (target {TARGETS['compilations']})")
-
-
-def write(result: dict) -> None:
-    """results/training-DEVICE.json, with what one needs to compare it to another."""
-    import jax
-
-    device = jax.devices()[0]
-    on_cpu = device.platform == "cpu"
-    about = {
-        "device": processor() if on_cpu else device.device_kind,
-        "platform": device.platform,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"training-{device.platform}.json"
-    path.write_text(json.dumps({**about, **result}, indent=1) + "\n")
-    print(f"\nwritten to {path.relative_to(pathlib.Path.cwd()) if path.is_relative_to(pathlib.Path.cwd()) else path}")
 
 
 if __name__ == "__main__":

@@ -82,11 +82,11 @@ def fit_sampler(
     """Choose what was left to be chosen and fit the method to standardised rows."""
     distinct = evaluation.distinct(rows).points
     if description is not None and not options.normal_only:
-        sampler, level, _ = neural.fit(key, rows, options, description, 0)
+        sampler, level = neural.full(rows, options, description)
         return Fit(sampler, None, None, level * scale, ())
     dim, notes = find_dim(distinct, options)
     if description is not None:
-        sampler, level, window = neural.fit(key, rows, options, description, dim)
+        sampler, level, window = neural.normal_only(key, rows, options, description, dim)
         return Fit(sampler, dim, None, level * scale, (*notes, *window))
     if options.method == "coarse":
         degree = _degree(distinct, dim, options, key)

@@ -95,8 +95,7 @@ def recipe(description: Mapping[str, Any]) -> training.Recipe:
         "chart": lambda: training.Reconstruction(near),
         "implicit": lambda: training.Projection(near, clean=2000.0, upright=0.3),
     }
-    plain = lambda: training.Denoising(training.LogNormal(0.6 * s, jnp.float32(1.2)), training.BalancedWeight(s))  # noqa: E731
-    loss = losses.get(description["model"], plain)()
+    loss = losses.get(description["model"], lambda: training.karras_denoising(s))()
     return training.Recipe(loss, optimiser, description["batch"], description["decay"])
 
 

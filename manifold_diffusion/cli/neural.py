@@ -33,6 +33,11 @@ def describe(options: argparse.Namespace, ambient: int) -> Mapping[str, Any] | N
             f"{options.checkpoint} is a model of points of {description['ambient_dim']} coordinates, "
             f"{options.data} has {ambient}; name the data that it was trained on"
         )
+    if options.normal_only and description["model"] in models.COARSE:
+        raise InputError(
+            f"{options.checkpoint} holds a model {description['model']!r}, which cannot memorise; "
+            "leave out --normal-only"
+        )
     return description
 
 
@@ -41,14 +46,19 @@ def standardisation(description: Mapping[str, Any]) -> tuple[np.ndarray, float]:
     return np.asarray(description["centre"]), float(description["scale"])
 
 
-def fit(
-    key: Key, rows: np.ndarray, options: argparse.Namespace, description: Mapping[str, Any], dim: int
-) -> tuple[Sampler, float, tuple[str, ...]]:
-    """A sampler of standardised points, the noise level at which it ends or hands over to normal steps, and remarks."""
+def full(rows: np.ndarray, options: argparse.Namespace, description: Mapping[str, Any]) -> tuple[Sampler, float]:
+    """The sampler of the whole score, of standardised points, and the noise level at which it ends."""
     data = jnp.asarray(rows, jnp.float32)
     model = training.load(options.checkpoint, models.build(description))
-    if not options.normal_only:
-        return models.sampler(model, data, description), models.SIGMA_MIN * models.deviation(description), ()
+    return models.sampler(model, data, description), models.SIGMA_MIN * models.deviation(description)
+
+
+def normal_only(
+    key: Key, rows: np.ndarray, options: argparse.Namespace, description: Mapping[str, Any], dim: int
+) -> tuple[Sampler, float, tuple[str, ...]]:
+    """The sampler of the part across the manifold, the noise level from which it is followed, and remarks on it."""
+    data = jnp.asarray(rows, jnp.float32)
+    model = training.load(options.checkpoint, models.build(description))
     score, spacing = scores.from_denoiser(model), estimators.median_spacing(data)
     try:
         window = _window(key, score, data, dim)

@@ -7,7 +7,7 @@ from typing import NoReturn
 METHODS = ("coarse", "memorising", "early-stopped", "inertial", "uniform", "neural")
 MODELS = ("mlp", "chart", "implicit", "unet")
 LATENTS = ("sphere", "torus", "plane")
-STOPS = ("held-out", "loss", "distance", "novelty", "ratio", "none")
+STOPS = ("held-out", "loss", "distance", "novelty", "error", "none")
 SCALES = ("smoke", "cpu", "gpu")
 DATA = "points, one a row: .npy, .npz, .csv (numbers, optional header) or .parquet"
 

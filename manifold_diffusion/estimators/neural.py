@@ -21,9 +21,7 @@ def _perceptron(key: Key, data: Points) -> Denoiser:
 
 
 def _recipe(data: Points) -> training.Recipe:
-    s = training.deviation(data)
-    loss = training.Denoising(training.LogNormal(0.6 * s, 1.2), training.BalancedWeight(s))
-    return training.Recipe(loss, _ADAM)
+    return training.Recipe(training.karras_denoising(training.deviation(data)), _ADAM)
 
 
 def neural_diffusion(

@@ -8,7 +8,6 @@ is a signal that needs neither samples nor the density.
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -17,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from manifold_diffusion._neighbours import self_nearest
 from manifold_diffusion._types import Denoiser, Key, Points, Queries, Sampler, Scalar
 from manifold_diffusion.evaluation.novelty import novelty
 from manifold_diffusion.evaluation.score_dimension import denoising_dimension
+from manifold_diffusion.evaluation.shape import spacing
 from manifold_diffusion.evaluation.support import distances_to
 from manifold_diffusion.geometry.manifold import AbstractManifold
 from manifold_diffusion.scores import from_denoiser
@@ -86,7 +85,9 @@ class LearningWatch(eqx.Module):
     memorised    share of generated points with d1^2 <= d2^2 / 9, and `memorised_null`, the same of held-out points
     dimension    the denoising loss at held-out points, about k (`denoising_dimension`), at noise whose length sigma
                  sqrt(d) is four spacings
-    ratio        tangential over normal error at the spacing (`error_parts`); it grows when memorisation begins
+    ratio        tangential over normal error at the spacing (`error_parts`); it grows when memorisation begins, and
+                 before that while the manifold is being learned
+    error        the root mean square of both: falls while the manifold is learned, grows with memorisation
 
     `sampler(model) -> Sampler` draws from a model. Keys are fixed, so looks differ by the model alone.
     """
@@ -120,20 +121,22 @@ class LearningWatch(eqx.Module):
             parts = error_parts(model, self.manifold, self._probed, low, noise)
             found["distance"] = float(np.median(distances_to(self.manifold, finite))) if len(finite) else float("nan")
             found |= {"tangential": float(parts.tangential), "normal": float(parts.normal)}
+            k, d = self.manifold.dim, self.data.shape[1]
+            found["error"] = math.sqrt(k * found["tangential"] ** 2 + (d - k) * found["normal"] ** 2)
             found["ratio"] = found["tangential"] / max(found["normal"], float(np.finfo(np.float32).tiny))
         return found, new
 
     @property
     def spacing(self) -> float:
         """The median distance of a data point to its nearest neighbour."""
-        return float(np.median(self_nearest(np.unique(np.asarray(self.data), axis=0), 1)[0]))
+        return spacing(self.data)
 
     @property
     def _probed(self) -> Float[Array, "_ d"]:
         return self.held_out[:_PROBED]
 
 
-@partial(eqx.filter_jit)
+@eqx.filter_jit
 def _draw(sampler: Callable[[Denoiser], Sampler], model: Denoiser, key: Key, size: int) -> Points:
     draw = sampler(model)
     return jax.vmap(lambda i: draw(jax.random.fold_in(key, i)))(jnp.arange(size))

@@ -1,5 +1,6 @@
 """Training score models: losses, one compiled loop, checkpoints, early stopping, ensembles."""
 
+from manifold_diffusion.scores.neural import deviation
 from manifold_diffusion.training.checkpoint import CheckpointError, Checkpoints, describe, load
 from manifold_diffusion.training.coarse import Projection, Reconstruction
 from manifold_diffusion.training.ensemble import Member, fit_ensemble
@@ -18,7 +19,7 @@ from manifold_diffusion.training.loss import (
     Sliced,
     TangentialBelow,
     Weight,
-    deviation,
+    karras_denoising,
     noised,
 )
 from manifold_diffusion.training.optimise import (
@@ -70,6 +71,7 @@ __all__ = [
     "fit_ensemble",
     "importance",
     "initialise",
+    "karras_denoising",
     "load",
     "noised",
     "prune",

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from manifold_diffusion._types import Denoiser, Key, Point, Points, Scalar
+from manifold_diffusion._types import Denoiser, Key, Point, Scalar
 from manifold_diffusion.geometry.manifold import AbstractManifold
 
 Loss: TypeAlias = Callable[[Denoiser, Key, Point], Scalar]
@@ -58,11 +58,6 @@ class BalancedWeight(eqx.Module):
         return 1 / self.deviation**2 + 1 / sigma**2
 
 
-def deviation(data: Points) -> Scalar:
-    """The root mean square deviation of the data per coordinate."""
-    return jnp.sqrt(jnp.mean(jnp.var(data, axis=0)))
-
-
 class Denoising(eqx.Module):
     """w(sigma) |D(y) - x|^2 (Vincent, Neural Computation 23, 2011; weighted as in arXiv 2206.00364, eq. 8)."""
 
@@ -72,6 +67,14 @@ class Denoising(eqx.Module):
     def __call__(self, model: Denoiser, key: Key, x: Point) -> Scalar:
         sigma, y, _ = noised(self.noise, key, x)
         return self.weight(sigma) * _square(model(y, sigma) - x)
+
+
+def karras_denoising(deviation: Scalar | float) -> Denoising:
+    """`Denoising` with log sigma ~ N(log .6 s, 1.2^2) and the balanced weight, for data of deviation s: the choice of
+    arXiv 2206.00364, table 1, for data of any units.
+    """
+    s = 1.0 * jnp.asarray(deviation)
+    return Denoising(LogNormal(0.6 * s, jnp.asarray(1.2, s.dtype)), BalancedWeight(s))
 
 
 class RaoBlackwellised(eqx.Module):

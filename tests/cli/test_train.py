@@ -122,6 +122,16 @@ def test_points_of_another_dimension_are_refused(kept, tmp_path, capsys):
     assert "is a model of points of 3 coordinates" in err
 
 
+def test_a_model_that_cannot_memorise_is_followed_whole(data, kept, tmp_path, capsys, monkeypatch):
+    head = training.describe(kept)
+    chart = {**head, "description": {**head["description"], "model": "chart"}}
+    monkeypatch.setattr(training, "describe", lambda folder: chart)
+    options = ("--method", "neural", "--checkpoint", kept, "--normal-only", "--dim", 2)
+    status, out, err = run(capsys, "generate", data, "--n", 5, "--out", tmp_path / "new.npy", *options)
+    assert (status, out) == (2, "")
+    assert "holds a model 'chart', which cannot memorise; leave out --normal-only" in err
+
+
 def test_what_train_refuses(data, kept, tmp_path, capsys):
     file = tmp_path / "file"
     file.write_text("x")

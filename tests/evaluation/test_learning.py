@@ -65,4 +65,5 @@ def test_a_look_tells_a_memoriser_from_a_model_that_knows_the_sphere(key):
     assert copies["tangential"] > 0.3
     assert knows["tangential"] < 1e-5
     assert copies["held_out"] > 2 * knows["held_out"]
+    assert copies["error"] ** 2 == pytest.approx(2 * copies["tangential"] ** 2 + copies["normal"] ** 2)
     assert copies["ratio"] == pytest.approx(copies["tangential"] / copies["normal"])

@@ -102,6 +102,13 @@ def test_noise_levels_have_the_laws_they_are_named_for(key):
     np.testing.assert_allclose(np.quantile(uniform, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.015)
 
 
+def test_the_default_loss_is_the_one_that_is_said(x64):
+    loss = training.karras_denoising(0.7)
+    assert float(loss.noise.median) == pytest.approx(0.42)
+    assert float(loss.noise.spread) == pytest.approx(1.2)
+    assert float(loss.weight(jnp.asarray(0.2))) == pytest.approx(1 / 0.7**2 + 1 / 0.2**2)
+
+
 def test_the_balanced_weight_is_that_of_the_networks_own_error():
     """lambda = 1 / c_out^2."""
     s, sigma = 0.7, 0.2

@@ -11,7 +11,15 @@ from manifold_diffusion.scores.neural.coarse import (
 )
 from manifold_diffusion.scores.neural.intrinsic import HeatFeatures, IntrinsicScore, intrinsic_score
 from manifold_diffusion.scores.neural.mlp import MLP, ResidualMLP
-from manifold_diffusion.scores.neural.network import Constant, Linear, Network, fourier_features, linear, trainable
+from manifold_diffusion.scores.neural.network import (
+    Constant,
+    Linear,
+    Network,
+    deviation,
+    fourier_features,
+    linear,
+    trainable,
+)
 from manifold_diffusion.scores.neural.preconditioned import (
     GaussianPreconditioned,
     Preconditioned,
@@ -37,6 +45,7 @@ __all__ = [
     "ResidualMLP",
     "UNet",
     "chart_autoencoder",
+    "deviation",
     "fourier_features",
     "gaussian_preconditioned",
     "implicit_network",

@@ -14,7 +14,7 @@ from manifold_diffusion._numerics import dot
 from manifold_diffusion._types import Key, Point, Points, Scalar
 from manifold_diffusion.geometry import Decoded, Implicit, from_equations
 from manifold_diffusion.geometry.manifold import AbstractManifold
-from manifold_diffusion.scores.neural.network import Constant, Linear, linear
+from manifold_diffusion.scores.neural.network import Constant, Linear, deviation, linear
 
 
 class CoarseModel(eqx.Module):
@@ -111,4 +111,4 @@ def implicit_network(key: Key, dim: int, data: Points, width: int = 64, depth: i
 
 
 def _units(data: Points) -> tuple[Constant, Constant]:
-    return Constant(jnp.mean(data, axis=0)), Constant(jnp.sqrt(jnp.mean(jnp.var(data, axis=0))))
+    return Constant(jnp.mean(data, axis=0)), Constant(deviation(data))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from manifold_diffusion._types import Key, Point, Scalar
+from manifold_diffusion._types import Key, Point, Points, Scalar
 from manifold_diffusion.geometry import Euclidean, Product, Sphere, Torus
 
 Network: TypeAlias = Callable[[Point, Scalar], Point]
@@ -53,6 +53,11 @@ def fourier_features(level: Scalar, octaves: int, lowest: float = 0.125) -> Floa
         c, s = pairs[-1]
         pairs.append(((c - s) * (c + s), 2 * c * s))
     return jnp.stack([c for c, _ in pairs] + [s for _, s in pairs])
+
+
+def deviation(data: Points) -> Scalar:
+    """The root mean square deviation of the data per coordinate."""
+    return jnp.sqrt(jnp.mean(jnp.var(data, axis=0)))
 
 
 class Linear(eqx.Module):

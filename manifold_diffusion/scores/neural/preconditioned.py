@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from manifold_diffusion._numerics import dot
 from manifold_diffusion._types import Point, Points, Scalar
-from manifold_diffusion.scores.neural.network import Constant, Network
+from manifold_diffusion.scores.neural.network import Constant, Network, deviation
 
 
 class Preconditioned(eqx.Module):
@@ -40,7 +40,7 @@ class Preconditioned(eqx.Module):
 
 def preconditioned(network: Network, data: Points) -> Preconditioned:
     """`Preconditioned` with the mean of the data, and their root mean square deviation per coordinate."""
-    return Preconditioned(network, jnp.mean(data, axis=0), jnp.sqrt(jnp.mean(jnp.var(data, axis=0))))
+    return Preconditioned(network, jnp.mean(data, axis=0), deviation(data))
 
 
 class GaussianPreconditioned(eqx.Module):

@@ -87,8 +87,8 @@ def _widths(key: Key, width: Number):
     manifold, keys = surface("ellipsoid"), jax.random.split(key, 4)
     data = points(manifold, keys[0], _SIZE)
     model = preconditioned(MLP(keys[1], AMBIENT, max(_WIDEST, int(width)), live=int(width)), data)
-    trained = training.fit_ensemble([training.Member(keys[2], model, data, recipe(data))], _STEPS, looks=1)
-    return {"network": _judged(trained[0].model, manifold, data, keys[3])}
+    trained = training.fit(keys[2], model, data, recipe(data), _STEPS, looks=1)
+    return {"network": _judged(trained.model, manifold, data, keys[3])}
 
 
 def _pruned(key: Key, size: Number):

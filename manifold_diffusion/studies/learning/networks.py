@@ -43,9 +43,7 @@ def points(manifold: Embedded, key: Key, size: int) -> Points:
 
 def recipe(data: Points, **options) -> training.Recipe:
     """Denoising with log sigma ~ N(log .6 s, 1.2^2), s the deviation of the data, and the balanced weight."""
-    s = training.deviation(data)
-    loss = training.Denoising(training.LogNormal(0.6 * s, jnp.float32(1.2)), training.BalancedWeight(s))
-    return training.Recipe(loss, ADAM, **options)
+    return training.Recipe(training.karras_denoising(training.deviation(data)), ADAM, **options)
 
 
 def network(key: Key, data: Points, width: int = 128, depth: int = 3) -> Preconditioned:
